@@ -1,0 +1,180 @@
+"""Settings of the whole project.
+
+Each one is read once, through a function that says its type; a wrong value stops the start with a message.
+Everything Casemate writes lies under DATA (`var` beside the code unless CASEMATE_DATA says otherwise).
+Secrets are never read from the environment: the master key is a file, and a running server hands its processes
+only the sealing subkeys they need, through KEYRING.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from hsmapp.sealing import find_keyring
+
+BASE = Path(__file__).resolve().parent.parent
+
+
+def env_text(name: str, default: str) -> str:
+    return os.environ.get(name) or default
+
+
+def env_flag(name: str, default: bool) -> bool:
+    value = os.environ.get(name, "").lower()
+    if value not in {"", "0", "1", "true", "false"}:
+        raise ImproperlyConfigured(f"{name} is {value!r}. Set it to 1 or 0.")
+    return default if value == "" else value in {"1", "true"}
+
+
+def env_int(name: str, default: int) -> int:
+    value = os.environ.get(name, "")
+    try:
+        return int(value) if value else default
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} is {value!r}. Set it to a whole number.") from error
+
+
+def env_list(name: str, default: str) -> list[str]:
+    return [part.strip() for part in env_text(name, default).split(",") if part.strip()]
+
+
+# Where everything is kept: database, tokens, audit files, sockets.
+DATA = Path(env_text("CASEMATE_DATA", str(BASE / "var"))).absolute()
+# 32 random bytes under which secrets in the database are sealed. Backups never include it.
+MASTER_KEY_FILE = Path(env_text("CASEMATE_MASTER_KEY_FILE", str(DATA / "secret" / "master.key")))
+# A running server's way to hand a process the sealing subkeys it may have (a path in /proc, readable by this user only).
+KEYRING = env_text("CASEMATE_KEYRING", "")
+# PKCS#11 module that HSM processes load; empty: SoftHSM is looked for.
+PKCS11_MODULE = env_text("PKCS11_MODULE", env_text("SOFTHSM2_MODULE", ""))
+
+# Transitions of stores, clusters and HSMs take effect at once instead of after TRANSITION_SECONDS.
+IMMEDIATE = env_flag("CASEMATE_IMMEDIATE", False)
+TRANSITION_SECONDS = env_int("CASEMATE_TRANSITION_SECONDS", 3)
+# HSMs that CreateKey needs, active and in different Availability Zones, as AWS requires.
+MIN_ACTIVE_HSMS = env_int("CASEMATE_MIN_ACTIVE_HSMS", 2)
+
+DEBUG = env_flag("CASEMATE_DEBUG", False)
+# Signs sessions, so it must be the same on every worker and after a restart: derived from the master key. Without one
+# there are no sessions yet (the first migrate) and a fresh value will do.
+_keyring = find_keyring(KEYRING, MASTER_KEY_FILE)
+SECRET_KEY = _keyring.web_secret() if _keyring else secrets.token_hex(32)
+ALLOWED_HOSTS = env_list("CASEMATE_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1],testserver")
+CSRF_TRUSTED_ORIGINS = env_list("CASEMATE_TRUSTED_ORIGINS", "")
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "hsmapp",
+    "kmsapp",
+    "console",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "console.middleware.SecurityHeadersMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "console.middleware.CallerMiddleware",
+]
+
+ROOT_URLCONF = "console.urls"
+WSGI_APPLICATION = "console.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "console.context.shell",
+            ],
+        },
+    },
+]
+
+AUTH_USER_MODEL = "kmsapp.User"
+AUTHENTICATION_BACKENDS = ["kmsapp.iam.sign_in.ConsoleBackend"]
+LOGIN_URL = "console:sign-in"
+LOGIN_REDIRECT_URL = "console:keys"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+]
+
+
+def database() -> dict[str, object]:
+    """SQLite under DATA, or what DATABASE_URL says (postgres://…)."""
+    url = os.environ.get("DATABASE_URL", "")
+    if url:
+        return {**environ.Env.db_url_config(url), "CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": DATA / "casemate.sqlite3",
+        "CONN_MAX_AGE": None,
+        "OPTIONS": {
+            "timeout": 10,
+            # A transaction that reads first and writes later would fail with "database is locked" under load.
+            "transaction_mode": "IMMEDIATE",
+            # FULL: an acknowledged key must survive a power cut. secure_delete: an erased masked key must be gone.
+            "init_command": (
+                "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; PRAGMA foreign_keys=ON;"
+            ),
+        },
+        "TEST": {"NAME": env_text("CASEMATE_TEST_DATABASE", "") or None},
+    }
+
+
+DATABASES = {"default": database()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+SESSION_COOKIE_NAME = "casemate_session"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 12 * 3600  # seconds
+CSRF_COOKIE_HTTPONLY = False  # htmx sends the token from the page, not from the cookie; the page has it anyway
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+USE_I18N = False
+
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": env_text("CASEMATE_STATIC_STORAGE", "whitenoise.storage.CompressedManifestStaticFilesStorage"),
+    },
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env_text("CASEMATE_LOG_LEVEL", "INFO")},
+}

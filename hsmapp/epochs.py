@@ -1,0 +1,64 @@
+"""One number per account that tells caches when to forget.
+
+Every transaction that changes what a call could see raises the account's epoch in that same transaction
+(`raise_epoch`). A cache keeps the epoch it was filled at and compares it with the database before each use
+(`Cached.get`), so a revocation is seen by every worker at its next call. A miss reads the epoch before the data:
+whatever changes in between only makes the entry old, never wrong.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+from django.db import connection
+from django.db.models import F
+
+from hsmapp.models import Epoch
+
+Value = TypeVar("Value")
+_READ = 'SELECT "number" FROM "hsmapp_epoch" WHERE "account" = %s'
+
+
+def raise_epoch(account: str) -> None:
+    """Make every cached fact about the account old. Call inside the transaction that changes the fact."""
+    if not Epoch.objects.filter(account=account).update(number=F("number") + 1):
+        Epoch.objects.get_or_create(account=account, defaults={"number": 1})
+
+
+def current(account: str) -> int:
+    """The account's epoch: one indexed read by raw SQL, because this is on the path of every call."""
+    with connection.cursor() as cursor:
+        cursor.execute(_READ, [account])
+        row = cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+class Cached(Generic[Value]):
+    """A bounded cache of facts about accounts; a fact is valid while its account's epoch stands."""
+
+    def __init__(self, limit: int = 20_000):
+        self._limit = limit
+        self._facts: dict[Hashable, tuple[int, Value]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, account: str, key: Hashable, read: Callable[[], Value], *, epoch: int | None = None) -> Value:
+        """Return the fact `key` about the account, reading it anew if the epoch moved.
+
+        epoch: the account's epoch if the caller has just read it (one read serves a whole request).
+        """
+        number = current(account) if epoch is None else epoch
+        known = self._facts.get((account, key))
+        if known is not None and known[0] == number:
+            return known[1]
+        value = read()
+        with self._lock:
+            if len(self._facts) >= self._limit:
+                self._facts.clear()
+            self._facts[(account, key)] = (number, value)
+        return value
+
+    def clear(self) -> None:
+        with self._lock:
+            self._facts.clear()

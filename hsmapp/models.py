@@ -1,0 +1,198 @@
+"""What CloudHSM remembers: clusters, HSMs, masked keys, intents, the credentials that KMS uses in a cluster.
+
+Models keep invariants; verbs live in the modules named after them (cluster.py, replication.py, supervisor.py).
+Columns that hold sealed secrets end in `_sealed` (sealing.py) and are shown nowhere.
+"""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+from hsmapp.states import CAPACITY, ClusterState, HsmState, IntentState
+
+
+class Epoch(models.Model):
+    """How often what a call of the account could see has changed (epochs.py)."""
+
+    account = models.CharField(max_length=12, primary_key=True)
+    number = models.BigIntegerField(default=0)
+
+
+class AccountClock(models.Model):
+    """How far an account's clock is ahead of wall time (clock.py)."""
+
+    account = models.CharField(max_length=12, primary_key=True)
+    offset = models.DurationField()
+
+
+class InstallationRoot(models.Model):
+    """The certificate authority of this installation, which vouches for its HSMs. One row."""
+
+    certificate = models.TextField()  # PEM
+    private_key_sealed = models.BinaryField(editable=False)  # PKCS#8 DER
+    created_at = models.DateTimeField()
+
+
+class Cluster(models.Model):
+    """A CloudHSM cluster."""
+
+    cluster_id = models.CharField(max_length=64, unique=True)
+    account = models.CharField(max_length=12)
+    region = models.CharField(max_length=32)
+    state = models.CharField(max_length=32, choices=ClusterState.choices)
+    state_message = models.CharField(max_length=300, blank=True)
+    hsm_type = models.CharField(max_length=32)
+    mode = models.CharField(max_length=16, default="FIPS")
+    vpc_id = models.CharField(max_length=32)
+    security_group = models.CharField(max_length=32)
+    subnet_mapping = models.JSONField(default=dict)  # Availability Zone -> subnet id
+    created_at = models.DateTimeField()
+    cluster_certificate = models.TextField(blank=True)  # PEM, signed by the customer's CA
+    trust_anchor = models.TextField(blank=True)  # PEM, the customer's CA itself
+    # The masking key moves to the backup key so that database + master key file restore every key into empty tokens.
+    backup_public_key = models.BinaryField(null=True, editable=False)  # RSA-3072, SubjectPublicKeyInfo DER
+    backup_private_key_sealed = models.BinaryField(null=True, editable=False)
+    masking_key_backup = models.BinaryField(null=True, editable=False)  # the masking key wrapped under the backup key
+
+    class Meta:
+        ordering = ["cluster_id"]
+        indexes = [models.Index(fields=["account", "region"])]
+
+    def __str__(self) -> str:
+        return self.cluster_id
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:cloudhsm:{self.region}:{self.account}:cluster/{self.cluster_id}"
+
+    @property
+    def capacity(self) -> int:
+        """Keys that the cluster can hold."""
+        return CAPACITY.get(self.hsm_type, CAPACITY["hsm1.medium"])
+
+
+class Hsm(models.Model):
+    """One HSM of a cluster: a PKCS#11 token with a process of its own."""
+
+    hsm_id = models.CharField(max_length=64, unique=True)
+    cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="hsms")
+    availability_zone = models.CharField(max_length=32)
+    subnet_id = models.CharField(max_length=32)
+    eni_id = models.CharField(max_length=32)
+    eni_ip = models.GenericIPAddressField(protocol="IPv4")
+    state = models.CharField(max_length=32, choices=HsmState.choices, default=HsmState.CREATE_IN_PROGRESS)
+    state_message = models.CharField(max_length=300, blank=True)
+    # Whether the supervisor keeps a process for it. Off: stopped on purpose, or deleted.
+    wanted = models.BooleanField(default=True)
+    # Where its process listens: the path of a Unix socket.
+    address = models.CharField(max_length=300, blank=True)
+    pin_sealed = models.BinaryField(editable=False)
+    so_pin_sealed = models.BinaryField(editable=False)
+    # False until its token was made: only then may a missing token be initialised.
+    token_made = models.BooleanField(default=False)
+    certificate = models.TextField(blank=True)  # PEM: identity key, issued by the installation's root
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["availability_zone", "hsm_id"]
+
+    def __str__(self) -> str:
+        return self.hsm_id
+
+
+class ClusterCredential(models.Model):
+    """A crypto user that this service logs in as, on every HSM of a cluster.
+
+    A new password is stored as pending before the first HSM is touched, and becomes current when every active HSM took
+    it. Whoever logs in tries current, then pending.
+    """
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="credentials")
+    user_name = models.CharField(max_length=32)
+    password_sealed = models.BinaryField(editable=False)
+    pending_password_sealed = models.BinaryField(null=True, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["cluster", "user_name"], name="one_credential_per_user_and_cluster")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_name} of {self.cluster}"
+
+
+class HsmOnPreviousPassword(models.Model):
+    """An HSM that was away when a crypto user's password changed; it is changed over before it serves."""
+
+    hsm = models.ForeignKey(Hsm, on_delete=models.CASCADE, related_name="previous_passwords")
+    credential = models.ForeignKey(ClusterCredential, on_delete=models.CASCADE)
+    password_sealed = models.BinaryField(editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["hsm", "credential"], name="one_previous_password_per_hsm")]
+
+
+class MaskedKey(models.Model):
+    """Key material of one key: its AES key wrapped by the cluster's masking key, and the proof of what it is."""
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="masked_keys")
+    label = models.CharField(max_length=256, unique=True)  # key ARN
+    backing_key_id = models.CharField(max_length=64)  # 64 hex characters: CKA_ID, and the material id in ciphertexts
+    owner = models.CharField(max_length=32)  # HSM user
+    masked = models.BinaryField(editable=False)  # AES key wrap, 40 bytes
+    check_ciphertext = models.BinaryField(editable=False)  # IV 12 | 32 zero bytes encrypted | tag 16
+    created_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["cluster", "label"])]
+
+    def __str__(self) -> str:
+        return self.label
+
+
+class KeyIntent(models.Model):
+    """The promise to make a key, written before the first HSM is touched.
+
+    Whatever a crash leaves in a token has a row here that says whether anyone was told about it. open -> done in the
+    transaction that makes the key; open -> abandoned only past the deadline, and only abandoned ones are destroyed.
+    """
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="intents")
+    label = models.CharField(max_length=256)  # key ARN
+    backing_key_id = models.CharField(max_length=64)
+    attempt = models.PositiveSmallIntegerField(default=1)
+    hsms = models.JSONField(default=list)  # ids of the HSMs it may have touched
+    state = models.CharField(max_length=16, choices=IntentState.choices, default=IntentState.OPEN)
+    # Something only this intent may use while it is open, such as an alias ARN; empty: nothing.
+    reserves = models.CharField(max_length=320, blank=True)
+    # Who asked for it, such as a wizard draft; empty: nobody will ask again.
+    requested_by = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField()
+    deadline = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["state", "deadline"]), models.Index(fields=["requested_by"])]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["reserves"], condition=Q(state="open") & ~Q(reserves=""), name="one_open_intent_per_reservation"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.label} ({self.state})"
+
+
+class Tombstone(models.Model):
+    """A key whose objects must go from the HSMs named here. It goes when each HSM has confirmed."""
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="tombstones")
+    label = models.CharField(max_length=256)
+    backing_key_id = models.CharField(max_length=64)
+    hsms = models.JSONField(default=list)  # ids of the HSMs still to go
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["cluster", "label", "backing_key_id"], name="one_tombstone_per_material")
+        ]

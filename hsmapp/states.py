@@ -1,0 +1,42 @@
+"""States of clusters and HSMs, as the CloudHSM v2 API spells them."""
+
+from __future__ import annotations
+
+from django.db.models import TextChoices
+
+
+class ClusterState(TextChoices):
+    CREATE_IN_PROGRESS = "CREATE_IN_PROGRESS"
+    UNINITIALIZED = "UNINITIALIZED"
+    INITIALIZE_IN_PROGRESS = "INITIALIZE_IN_PROGRESS"
+    INITIALIZED = "INITIALIZED"
+    ACTIVE = "ACTIVE"
+    UPDATE_IN_PROGRESS = "UPDATE_IN_PROGRESS"
+    MODIFY_IN_PROGRESS = "MODIFY_IN_PROGRESS"
+    ROLLBACK_IN_PROGRESS = "ROLLBACK_IN_PROGRESS"
+    DELETE_IN_PROGRESS = "DELETE_IN_PROGRESS"
+    DELETED = "DELETED"
+    DEGRADED = "DEGRADED"
+
+
+class HsmState(TextChoices):
+    CREATE_IN_PROGRESS = "CREATE_IN_PROGRESS"
+    ACTIVE = "ACTIVE"
+    DEGRADED = "DEGRADED"
+    DELETE_IN_PROGRESS = "DELETE_IN_PROGRESS"
+    DELETED = "DELETED"
+
+
+# https://docs.aws.amazon.com/cloudhsm/latest/userguide/limits.html: keys that one cluster holds.
+CAPACITY = {"hsm1.medium": 3_300, "hsm2m.medium": 16_666}
+HSM_CREATED = "HSM created."
+HSM_PROCESS_ENDED = "The HSM process ended. It is being started again."
+HSM_SYNCHRONIZING = "The HSM is being brought up to date before it serves."
+HSM_STOPPED = "The HSM was stopped."
+
+
+class IntentState(TextChoices):
+    OPEN = "open"
+    DONE = "done"
+    ABANDONED = "abandoned"
+    RESTORED = "restored"

@@ -1,0 +1,139 @@
+"""Answers that are given on purpose when a call can't be done: one class per AWS error, named as AWS names it.
+
+`message` goes on the wire and is shown to people: what happened, the value, what to do. An empty message is AWS's own
+choice where it is made (a bad ciphertext must not say why).
+"""
+
+from __future__ import annotations
+
+
+class KmsError(Exception):
+    """An answer on purpose. `code` goes on the wire; `message` is shown to people; `status` is the HTTP status."""
+
+    status = 400
+
+    def __init__(self, message: str = ""):
+        super().__init__(message)
+        self.message = message
+
+    @property
+    def code(self) -> str:
+        return type(self).__name__
+
+
+# Common to all services.
+class ValidationException(KmsError): ...
+
+
+class SerializationException(KmsError): ...
+
+
+class UnknownOperationException(KmsError): ...
+
+
+class UnsupportedOperationException(KmsError): ...
+
+
+class AccessDeniedException(KmsError): ...
+
+
+class ThrottlingException(KmsError): ...
+
+
+class RequestEntityTooLargeException(KmsError):
+    status = 413
+
+
+class MissingAuthenticationTokenException(KmsError): ...
+
+
+class IncompleteSignatureException(KmsError): ...
+
+
+class InvalidSignatureException(KmsError): ...
+
+
+class UnrecognizedClientException(KmsError): ...
+
+
+class ExpiredTokenException(KmsError): ...
+
+
+# KMS: https://docs.aws.amazon.com/kms/latest/APIReference/API_Operations.html
+class AlreadyExistsException(KmsError): ...
+
+
+class CloudHsmClusterInvalidConfigurationException(KmsError): ...
+
+
+class CloudHsmClusterNotActiveException(KmsError): ...
+
+
+class CustomKeyStoreInvalidStateException(KmsError): ...
+
+
+class CustomKeyStoreNotFoundException(KmsError): ...
+
+
+class DependencyTimeoutException(KmsError):
+    status = 500
+
+
+class DisabledException(KmsError): ...
+
+
+class DryRunOperationException(KmsError): ...
+
+
+class IncorrectKeyException(KmsError): ...
+
+
+class InvalidAliasNameException(KmsError): ...
+
+
+class InvalidArnException(KmsError): ...
+
+
+class InvalidCiphertextException(KmsError): ...
+
+
+class InvalidGrantTokenException(KmsError): ...
+
+
+class InvalidKeyUsageException(KmsError): ...
+
+
+class InvalidMarkerException(KmsError): ...
+
+
+class KMSInternalException(KmsError):
+    status = 500
+
+
+class KMSInvalidStateException(KmsError): ...
+
+
+class KeyUnavailableException(KmsError):
+    status = 500
+
+
+class LimitExceededException(KmsError): ...
+
+
+class MalformedPolicyDocumentException(KmsError): ...
+
+
+class NotAuthorizedException(KmsError): ...
+
+
+class NotFoundException(KmsError): ...
+
+
+class TagException(KmsError): ...
+
+
+# CloudHSM v2: https://docs.aws.amazon.com/cloudhsm/latest/APIReference/CommonErrors.html
+class CloudHsmInvalidRequestException(KmsError): ...
+
+
+class CloudHsmResourceNotFoundException(KmsError): ...

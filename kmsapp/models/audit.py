@@ -1,0 +1,44 @@
+"""The audit record: one event per call (audit.py writes them)."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class AuditChain(models.Model):
+    """An append-only file of one process and start, whose lines are hash-chained; and how far it was read in."""
+
+    chain_id = models.CharField(max_length=64, primary_key=True)
+    file_name = models.CharField(max_length=200)
+    started_at = models.DateTimeField()
+    read_bytes = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return self.chain_id
+
+
+class AuditEvent(models.Model):
+    """One call. Rows are only ever added; `event` is the whole record, CloudTrail-shaped."""
+
+    event_id = models.UUIDField(unique=True)
+    event_time = models.DateTimeField()
+    account = models.CharField(max_length=12)
+    region = models.CharField(max_length=32)
+    event_source = models.CharField(max_length=64)
+    event_name = models.CharField(max_length=64)
+    principal = models.CharField(max_length=700)
+    request_id = models.CharField(max_length=64)
+    error_code = models.CharField(max_length=64, blank=True)
+    resource = models.CharField(max_length=320, blank=True)  # ARN of the first resource
+    event = models.JSONField()
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["account", "event_time"]),
+            models.Index(fields=["resource"]),
+            models.Index(fields=["request_id"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event_name} {self.event_id}"

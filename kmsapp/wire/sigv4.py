@@ -1,0 +1,418 @@
+"""AWS Signature Version 4, checked as AWS checks it: one function per stage of the published procedure.
+
+Pure: clock, secrets, service and window are arguments. Only the header form is accepted; presigned URLs, SigV4a,
+UNSIGNED-PAYLOAD and streaming payloads are refused.
+The order of `verify` is: is there a header, can it be read, is its scope ours, is its date now, whose key is it, does
+the signature fit. What the handler goes on to use (X-Amz-Target, Host, the token, the body) is what was signed: every
+x-amz-* header, host and content-type must be among the signed ones, and the values are taken from the same mapping.
+SigV4 has no nonce: whoever records a signed request can send it again inside the window, at AWS as here.
+Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
+"""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import email.utils
+import hashlib
+import hmac
+import os
+import re
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, Protocol, TypeVar
+from urllib.parse import parse_qsl, quote, unquote_to_bytes
+
+from kmsapp.errors import (
+    IncompleteSignatureException,
+    InvalidSignatureException,
+    MissingAuthenticationTokenException,
+    UnrecognizedClientException,
+)
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+TERMINATOR = "aws4_request"
+
+MISMATCH = (
+    "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key"
+    " and signing method. Consult the service documentation for details."
+)
+UNKNOWN_KEY = "The security token included in the request is invalid."
+
+_DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]+")
+_SIGNATURE = re.compile(r"[0-9a-f]{64}")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class SigningCredential(Protocol):
+    """What a lookup gives: an access key that may be used now."""
+
+    @property
+    def secret(self) -> bytes: ...
+
+
+C = TypeVar("C", bound=SigningCredential)
+
+
+class Request(NamedTuple):
+    """A request as it was received.
+
+    path: percent-decoded, each character one byte (as WSGI gives it).  query: as sent, without the question mark.
+    headers: lower-case names; several headers of one name are joined by commas in their order.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Authorization(NamedTuple):
+    """The parts of an Authorization header, none of them proved yet."""
+
+    access_key_id: str
+    date: str  # YYYYMMDD of the scope
+    region: str
+    service: str
+    signed_headers: tuple[str, ...]
+    signature: str
+    header: str  # the whole header, which some of AWS's messages repeat
+
+    @property
+    def scope(self) -> str:
+        return f"{self.date}/{self.region}/{self.service}/{TERMINATOR}"
+
+
+@dataclass(frozen=True)
+class Verified(Generic[C]):
+    """Who signed, and the Region they signed for."""
+
+    credential: C
+    access_key_id: str
+    region: str
+
+
+# Verification
+
+
+def verify(
+    request: Request,
+    *,
+    lookup_secret: Callable[[str, str | None], C | None],
+    now: datetime.datetime,
+    window_seconds: int,
+    service: str,
+    normalize_path: bool = True,
+) -> Verified[C]:
+    """Return who signed `request` for `service`, or raise the AWS error that says what is wrong.
+
+    lookup_secret: (access key id, session token or None) -> credential, or None if there is none, it isn't active or
+    the token isn't its own. All three give the same answer, so nobody learns which keys exist but are switched off.
+    window_seconds: allowed distance from `now` (aware UTC), both ways.
+    Raises: MissingAuthenticationTokenException, IncompleteSignatureException, InvalidSignatureException,
+    UnrecognizedClientException.
+    """
+    authorization = parse_authorization(request)
+    timestamp = _timestamp(request, authorization)
+    _require_signed(request, authorization)
+    _require_scope(authorization, timestamp, service)
+    _require_fresh(timestamp, now, window_seconds)
+    credential = lookup_secret(authorization.access_key_id, request.headers.get("x-amz-security-token"))
+    if credential is None:
+        raise UnrecognizedClientException(UNKNOWN_KEY)
+    payload_hash = _payload_hash(request)
+    canonical = canonical_request(request, authorization.signed_headers, payload_hash, normalize_path=normalize_path)
+    key, remember = SIGNING_KEYS.get(authorization, credential.secret)
+    expected = signature(key, string_to_sign(timestamp, authorization.scope, canonical))
+    if not _SIGNATURE.fullmatch(authorization.signature) or not hmac.compare_digest(expected, authorization.signature):
+        raise InvalidSignatureException(MISMATCH)
+    remember()
+    return Verified(credential, authorization.access_key_id, authorization.region)
+
+
+def parse_authorization(request: Request) -> Authorization:
+    """Read the Authorization header. Raises MissingAuthenticationTokenException or IncompleteSignatureException."""
+    header = request.headers.get("authorization", "").strip()
+    _refuse_presigned(request.query, signed_by_header=bool(header))
+    if not header:
+        raise MissingAuthenticationTokenException("Missing Authentication Token")
+    algorithm, _, rest = header.partition(" ")
+    parts = _key_value_pairs(rest, header)
+    if algorithm != ALGORITHM:
+        raise IncompleteSignatureException(f"Unsupported AWS 'algorithm': '{algorithm}'.")
+    _require_pieces(parts, request.headers, header)
+    access_key_id, date, region, service = _credential(parts["Credential"])
+    signed_headers = tuple(parts["SignedHeaders"].split(";"))
+    if list(signed_headers) != sorted(set(signed_headers)) or parts["SignedHeaders"] != parts["SignedHeaders"].lower():
+        raise IncompleteSignatureException(
+            f"'SignedHeaders' must be lower-case, sorted and without repetition. Authorization={header}"
+        )
+    return Authorization(access_key_id, date, region, service, signed_headers, parts["Signature"], header)
+
+
+def _refuse_presigned(query: str, *, signed_by_header: bool) -> None:
+    if not query or "x-amz-" not in query.lower():
+        return
+    names = {name.lower() for name, _ in parse_qsl(query, keep_blank_values=True, encoding="latin-1")}
+    if names & {"x-amz-algorithm", "x-amz-credential", "x-amz-signature"}:
+        raise IncompleteSignatureException(
+            "The request is signed in its query string and in its Authorization header. Sign it in the header alone."
+            if signed_by_header
+            else "Presigned requests are not accepted. Sign the request in its Authorization header."
+        )
+
+
+def _key_value_pairs(rest: str, header: str) -> dict[str, str]:
+    parts: dict[str, str] = {}
+    for part in filter(None, (piece.strip() for piece in rest.split(","))):
+        name, equal_sign, value = part.partition("=")
+        if not equal_sign:
+            raise IncompleteSignatureException(
+                f"'{part}' not a valid key=value pair (missing equal-sign) in Authorization header: '{header}'."
+            )
+        # Two Authorization headers arrive joined by a comma. Neither may be the one that counts.
+        if name in parts:
+            raise IncompleteSignatureException(f"'{name}' appears more than once in Authorization header: '{header}'.")
+        parts[name] = value
+    return parts
+
+
+def _require_pieces(parts: Mapping[str, str], headers: Mapping[str, str], header: str) -> None:
+    missing = [
+        f"Authorization header requires '{name}' parameter."
+        for name in ("Credential", "Signature", "SignedHeaders")
+        if not parts.get(name)
+    ]
+    if not headers.get("x-amz-date") and not headers.get("date"):
+        missing.append("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
+    if missing:
+        raise IncompleteSignatureException(f"{' '.join(missing)} Authorization={header}")
+
+
+def _credential(credential: str) -> tuple[str, str, str, str]:
+    elements = credential.split("/")
+    if len(elements) != 5:
+        raise IncompleteSignatureException(
+            "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term,"
+            f" got '{credential}'"
+        )
+    access_key_id, date, region, service, terminator = elements
+    if terminator != TERMINATOR:
+        raise InvalidSignatureException(
+            f"Credential should be scoped with a valid terminator: '{TERMINATOR}', not '{terminator}'."
+        )
+    return access_key_id, date, region, service
+
+
+def _timestamp(request: Request, authorization: Authorization) -> str:
+    """The request's time in ISO basic form. X-Amz-Date wins over Date; whichever counts must be signed."""
+    name = "x-amz-date" if request.headers.get("x-amz-date") else "date"
+    _require_among_signed(name, authorization)
+    text = request.headers[name]
+    if name == "date" and not _DATE.fullmatch(text):
+        text = _basic_form(text)
+    if not _DATE.fullmatch(text):
+        raise _bad_date(text)
+    return text
+
+
+def _basic_form(http_date: str) -> str:
+    try:
+        moment = email.utils.parsedate_to_datetime(http_date)
+        return _basic(moment.astimezone(datetime.UTC) if moment.tzinfo else moment)
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
+        raise _bad_date(http_date) from error
+
+
+def _bad_date(text: str) -> IncompleteSignatureException:
+    return IncompleteSignatureException(
+        f"Date must be in ISO-8601 'basic format'. Got '{text}'. See http://en.wikipedia.org/wiki/ISO_8601"
+    )
+
+
+def _require_signed(request: Request, authorization: Authorization) -> None:
+    # An operation of the JSON protocol is a header: were X-Amz-Target left unsigned, a recorded Encrypt could be sent
+    # again as ScheduleKeyDeletion.
+    _require_among_signed("host", authorization)
+    for name in request.headers:
+        if name.startswith("x-amz-") or (name == "content-type" and request.headers[name]):
+            _require_among_signed(name, authorization)
+
+
+def _require_among_signed(name: str, authorization: Authorization) -> None:
+    if name not in authorization.signed_headers:
+        raise InvalidSignatureException(f"'{name}' must be a 'SignedHeader' in the AWS Authorization.")
+
+
+def _require_scope(authorization: Authorization, timestamp: str, service: str) -> None:
+    if authorization.date != timestamp[:8]:
+        raise InvalidSignatureException(
+            "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP:"
+            f" '{authorization.date}' != '{timestamp[:8]}', from '{timestamp}'."
+        )
+    if not _REGION.fullmatch(authorization.region):
+        raise InvalidSignatureException(f"Credential should be scoped to a valid region, not '{authorization.region}'.")
+    if authorization.service != service:
+        raise InvalidSignatureException(f"Credential should be scoped to correct service: '{service}'.")
+
+
+def _require_fresh(timestamp: str, now: datetime.datetime, window_seconds: int) -> None:
+    signed_at = _moment(timestamp)
+    distance = (signed_at - now).total_seconds()
+    if abs(distance) <= window_seconds:
+        return
+    window, minutes = datetime.timedelta(seconds=window_seconds), window_seconds // 60
+    if distance < 0:
+        raise InvalidSignatureException(
+            f"Signature expired: {timestamp} is now earlier than {_basic(now - window)}"
+            f" ({_basic(now)} - {minutes} min.)"
+        )
+    raise InvalidSignatureException(
+        f"Signature not yet current: {timestamp} is still later than {_basic(now + window)}"
+        f" ({_basic(now)} + {minutes} min.)"
+    )
+
+
+def _moment(timestamp: str) -> datetime.datetime:
+    year, month, day = int(timestamp[:4]), int(timestamp[4:6]), int(timestamp[6:8])
+    hour, minute, second = int(timestamp[9:11]), int(timestamp[11:13]), int(timestamp[13:15])
+    try:
+        return datetime.datetime(year, month, day, hour, minute, second, tzinfo=datetime.UTC)
+    except ValueError as error:
+        raise _bad_date(timestamp) from error
+
+
+def _basic(moment: datetime.datetime) -> str:
+    return moment.strftime("%Y%m%dT%H%M%SZ")
+
+
+def _payload_hash(request: Request) -> str:
+    """The hash of the bytes that arrived. A claimed one must equal it: unsigned and streamed payloads are refused."""
+    actual = hashlib.sha256(request.body).hexdigest()
+    claimed = request.headers.get("x-amz-content-sha256")
+    if claimed is not None and claimed != actual:
+        raise InvalidSignatureException("The X-Amz-Content-Sha256 header is not the SHA-256 of the body that arrived.")
+    return actual
+
+
+# The stages of the procedure
+
+
+def canonical_request(
+    request: Request, signed_headers: tuple[str, ...], payload_hash: str, *, normalize_path: bool = True
+) -> str:
+    """Step 1: the request in its one canonical spelling."""
+    headers = canonical_headers(request.headers, signed_headers)
+    path = canonical_path(request.path, normalize=normalize_path)
+    query = canonical_query(request.query)
+    return f"{request.method}\n{path}\n{query}\n{headers}\n{';'.join(signed_headers)}\n{payload_hash}"
+
+
+def canonical_path(path: str, *, normalize: bool = True) -> str:
+    """Step 1.2: the encoded path; with `normalize`, empty and dot segments are resolved first."""
+    if path in ("/", ""):
+        return "/"
+    if normalize:
+        path = _without_dot_segments(path)
+    return quote(path.encode("latin-1"), safe="/-._~")
+
+
+def _without_dot_segments(path: str) -> str:
+    kept: list[str] = []
+    for segment in path.split("/"):
+        if segment == "..":
+            del kept[-1:]
+        elif segment not in ("", "."):
+            kept.append(segment)
+    return "/" + "/".join(kept) + ("/" if kept and path.endswith("/") else "")
+
+
+def canonical_query(query: str) -> str:
+    """Step 1.3: names and values encoded one by one and sorted, each with its equal sign."""
+    if not query:
+        return ""
+    pairs = (pair.partition("=") for pair in query.split("&") if pair)
+    return "&".join(f"{name}={value}" for name, value in sorted((_encoded(n), _encoded(v)) for n, _, v in pairs))
+
+
+def _encoded(part: str) -> str:
+    return quote(unquote_to_bytes(part.encode("latin-1")), safe="-._~")
+
+
+def canonical_headers(headers: Mapping[str, str], signed_headers: tuple[str, ...]) -> str:
+    """Step 1.4: each signed header on a line, ends trimmed, runs of spaces made one.
+
+    Raises: InvalidSignatureException for a signed header that didn't arrive, or whose value holds a control character
+    (a line break would forge further lines).
+    """
+    lines = []
+    for name in signed_headers:
+        value = headers.get(name)
+        if value is None or (not value.isprintable() and _CONTROL.search(value)):
+            raise InvalidSignatureException(MISMATCH)
+        value = value.strip()
+        if "  " in value:
+            value = re.sub(" +", " ", value)
+        lines.append(f"{name}:{value}\n")
+    return "".join(lines)
+
+
+def string_to_sign(timestamp: str, scope: str, canonical: str) -> str:
+    """Step 3: algorithm, time, scope and the canonical request's hash."""
+    # Header values are WSGI strings, one character for each byte that was signed.
+    canonical_hash = hashlib.sha256(canonical.encode("latin-1")).hexdigest()
+    return f"{ALGORITHM}\n{timestamp}\n{scope}\n{canonical_hash}"
+
+
+def signing_key(secret: bytes, date: str, region: str, service: str) -> bytes:
+    """Step 4: the key for one day, Region and service."""
+    key = b"AWS4" + secret
+    for part in (date, region, service, TERMINATOR):
+        key = hmac.digest(key, part.encode("latin-1"), "sha256")
+    return key
+
+
+def signature(key: bytes, text: str) -> str:
+    """Step 5: 64 lower-case hex digits."""
+    return hmac.digest(key, text.encode("latin-1"), "sha256").hex()
+
+
+class SigningKeys:
+    """The signing keys used last, so that a busy caller's four HMACs are done once a day.
+
+    A key is found by access key id, a fingerprint of its secret, date, Region and service, and is kept only after a
+    signature was proved with it: nobody can fill the memory with made-up Regions. It grants nothing by itself: the
+    credential is looked up on every call, and a changed secret has another fingerprint.
+    """
+
+    def __init__(self, size: int = 4096):
+        self._size = size
+        self._salt = os.urandom(16)
+        self._keys: collections.OrderedDict[tuple[str, bytes, str, str, str], bytes] = collections.OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def get(self, authorization: Authorization, secret: bytes) -> tuple[bytes, Callable[[], None]]:
+        """The signing key, and what to call once it has proved a signature."""
+        date, region, service = authorization.date, authorization.region, authorization.service
+        fingerprint = hashlib.blake2b(secret, digest_size=16, key=self._salt).digest()
+        entry = (authorization.access_key_id, fingerprint, date, region, service)
+        key = self._keys.get(entry)
+        if key is None:
+            key = signing_key(secret, date, region, service)
+        return key, lambda: self._remember(entry, key)
+
+    def _remember(self, entry: tuple[str, bytes, str, str, str], key: bytes) -> None:
+        with self._lock:
+            self._keys[entry] = key
+            self._keys.move_to_end(entry)
+            if len(self._keys) > self._size:
+                self._keys.popitem(last=False)
+
+
+SIGNING_KEYS = SigningKeys()

@@ -1,0 +1,54 @@
+"""Fixtures for the tests of all three apps."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from hsmapp.softhsm import find_module
+from kmsapp.testing import Casemate, Server
+
+# Playwright runs an event loop in the main thread for as long as the tests last; without this every test that uses the
+# database after it would be refused.
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the tests away from the data folder of the checkout, and from the network once SoftHSM is there."""
+    os.environ.setdefault("SOFTHSM2_MODULE", str(find_module(config.cache.mkdir("softhsm"))))
+    settings.PKCS11_MODULE = os.environ["SOFTHSM2_MODULE"]
+    settings.DATA = Path(tempfile.mkdtemp(prefix="casemate-tests-"))
+    config.add_cleanup(lambda: shutil.rmtree(settings.DATA, ignore_errors=True))
+    # Hashed names need collectstatic; tests in this process read the files where they lie.
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    }
+
+
+@pytest.fixture(scope="session")
+def casemate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Casemate]:
+    """A running server with the demo, shared by all tests: leave its HSMs and its key store as they were found."""
+    server = Server(tmp_path_factory.mktemp("casemate") / "data", "--immediate")
+    server.start()
+    try:
+        yield Casemate(server)
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    """Debian's Chromium instead of a downloaded one."""
+    arguments = [*browser_type_launch_args.get("args", []), *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    chromium = os.environ.get("CASEMATE_CHROMIUM") or shutil.which("chromium")
+    if chromium is None:
+        pytest.fail("Chromium is missing: bin/test says how to install it.")
+    return {**browser_type_launch_args, "executable_path": str(Path(chromium)), "args": arguments}

@@ -1,0 +1,60 @@
+"""The two files that tell people how to get in: credentials.json and aws.env, readable by their owner only."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from console.serving.options import Options
+
+# account, user_name, password, access_key_id, secret_access_key
+Person = Mapping[str, str]
+AWS_USER = "alice"  # whom aws.env signs as
+REGION = "us-west-2"
+
+
+def write_people(data: Path, people: Sequence[Person]) -> None:
+    """Write credentials.json: a list with one object per person."""
+    _replace(data / "credentials.json", json.dumps([dict(person) for person in people], indent=2) + "\n")
+
+
+def read_people(data: Path) -> list[dict[str, str]]:
+    """The people of credentials.json; none if it is not there any more."""
+    try:
+        people: list[dict[str, str]] = json.loads((data / "credentials.json").read_text())
+    except FileNotFoundError:
+        return []
+    return people
+
+
+def write_aws_env(options: Options, people: Sequence[Person]) -> bool:
+    """Write aws.env, shell lines that point the AWS CLI and SDKs here; return whether there is anyone to sign as."""
+    person = next((person for person in people if person["user_name"] == AWS_USER), None)
+    if person is None:
+        (options.data / "aws.env").unlink(missing_ok=True)
+        return False
+    values = {
+        "AWS_ENDPOINT_URL": options.url,
+        "AWS_ACCESS_KEY_ID": person["access_key_id"],
+        "AWS_SECRET_ACCESS_KEY": person["secret_access_key"],
+        "AWS_DEFAULT_REGION": REGION,
+    }
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
+    # A session token of other credentials in the same shell would be sent along and refused.
+    lines.append("unset AWS_SESSION_TOKEN AWS_PROFILE AWS_REGION")
+    _replace(options.data / "aws.env", "\n".join(lines) + "\n")
+    return True
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file that only its owner may read; the old one stays whole until the new one is."""
+    new = path.with_name(f".{path.name}.new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(new, path)

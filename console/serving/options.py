@@ -1,0 +1,111 @@
+"""What bin/serve is told on its command line, and the environment that its processes get for it."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+BASE = Path(__file__).resolve().parent.parent.parent
+
+
+class CannotStartError(Exception):
+    """Why the server doesn't start: one sentence that says what to do."""
+
+
+@dataclass(frozen=True)
+class Options:
+    host: str
+    port: int
+    insecure: bool
+    data: Path  # absolute
+    master_key_file: Path  # absolute
+    empty: bool  # no demo on an empty data folder
+    workers: int
+    immediate: bool
+
+    @property
+    def url(self) -> str:
+        """The address for a person on this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        return is_loopback(self.host)
+
+    def environment(self) -> dict[str, str]:
+        """Settings for the processes (console/settings.py). Never a secret."""
+        values = {
+            "DJANGO_SETTINGS_MODULE": "console.settings",
+            "CASEMATE_DATA": str(self.data),
+            "CASEMATE_MASTER_KEY_FILE": str(self.master_key_file),
+        }
+        if self.immediate:
+            values["CASEMATE_IMMEDIATE"] = "1"
+        if not self.is_loopback and "CASEMATE_ALLOWED_HOSTS" not in os.environ:
+            # On all addresses, the names that people use for this machine can't be known.
+            values["CASEMATE_ALLOWED_HOSTS"] = "*" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104
+        return values
+
+
+def is_loopback(host: str) -> bool:
+    """Whether every address of the host name is this machine's own and reachable from it only."""
+    try:
+        addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except OSError as error:
+        raise CannotStartError(f"--host {host} is no address of this machine: {error}.") from error
+    return all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in addresses)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bin/serve", description="Start Casemate: the console, the AWS API and the HSMs.", allow_abbrev=False
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: 8000)")
+    transport = parser.add_mutually_exclusive_group()
+    transport.add_argument("--tls", action="store_true", help="serve HTTPS (not built yet)")
+    transport.add_argument("--insecure", action="store_true", help="allow plain HTTP on an address that others reach")
+    parser.add_argument("--data", type=Path, default=BASE / "var", help="data folder (default: var beside the code)")
+    parser.add_argument(
+        "--master-key-file", type=Path, help="default: <data>/secret/master.key, made at the first start"
+    )
+    content = parser.add_mutually_exclusive_group()
+    content.add_argument("--empty", action="store_true", help="leave an empty data folder without the demo")
+    content.add_argument("--seed", type=Path, help="accounts, clusters and keys to begin with (not built yet)")
+    parser.add_argument("--workers", type=int, default=2, help="web worker processes (default: 2)")
+    parser.add_argument("--immediate", action="store_true", help="stores, clusters and HSMs change state at once")
+    parser.add_argument("--quotas", choices=["aws", "off"], help="request quotas (not built yet)")
+    return parser
+
+
+def parse(arguments: list[str]) -> Options:
+    """Read the command line. Raises CannotStartError for what can't be served; argparse itself exits with 2."""
+    given = _parser().parse_args(arguments)
+    for option, value in (("--tls", given.tls), ("--seed", given.seed), ("--quotas", given.quotas)):
+        if value:
+            raise CannotStartError(f"{option} is not built yet: leave it out.")
+    if not 1 <= given.port <= 65535:
+        raise CannotStartError(f"--port {given.port} is not a port: give a number from 1 to 65535.")
+    if not 1 <= given.workers <= 64:
+        raise CannotStartError(f"--workers {given.workers} is out of range: give a number from 1 to 64.")
+    if not given.insecure and not is_loopback(given.host):
+        raise CannotStartError(
+            f"--host {given.host} can be reached by others, who could read every secret on the way: "
+            "say --insecure if that is meant."
+        )
+    data = given.data.absolute()
+    return Options(
+        host=given.host,
+        port=given.port,
+        insecure=given.insecure,
+        data=data,
+        master_key_file=(given.master_key_file or data / "secret" / "master.key").absolute(),
+        empty=given.empty,
+        workers=given.workers,
+        immediate=given.immediate,
+    )

@@ -1,0 +1,176 @@
+"""The processes of a running server: web workers, jobs and the supervisor of the HSM processes.
+
+Each one leads a session of its own and is killed by the kernel when this process dies, however it dies. One that dies
+is started again, later each time; one that keeps dying ends the server. `stop` takes at most STOP_SECONDS.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from console.serving.options import BASE, Options
+from hsmapp import sealing
+from hsmapp.parent import die_with_parent
+
+STOP_SECONDS = 4.0  # the contract is 5
+WEB_STOP_SECONDS = 2.5  # how long requests under way may hold up the rest
+TOO_MANY_DEATHS = 5  # of one process, within DEATHS_WINDOW_SECONDS
+DEATHS_WINDOW_SECONDS = 60.0
+LOG_BYTES = 10 * 1024 * 1024  # a log longer than this is put aside at the next start
+
+
+class KeepsFailingError(Exception):
+    """Something that the server needs keeps failing. The message says where to look."""
+
+
+@dataclass
+class Child:
+    """One process, and what is needed to start it again."""
+
+    name: str
+    command: list[str]
+    purposes: tuple[str, ...]  # of the secrets it may open
+    process: subprocess.Popen[bytes] | None = None
+    deaths: list[float] = field(default_factory=list)  # monotonic times, of the last DEATHS_WINDOW_SECONDS
+    start_at: float = 0.0  # monotonic time before which it is not started again
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+
+def web_command(options: Options) -> list[str]:
+    """granian with the flags that were found to matter.
+
+    workers-kill-timeout: without it a stop during start-up can hang.
+    respawn-failed-workers: without it one dead worker ends the server.
+    blocking-threads: without it a worker may grow to hundreds of threads, all waiting for one database writer.
+    """
+    return [
+        *(sys.executable, "-m", "granian", "--interface", "wsgi", "--http", "1", "--no-ws"),
+        *("--host", options.host, "--port", str(options.port)),
+        *("--workers", str(options.workers), "--blocking-threads", "4"),
+        *("--workers-kill-timeout", "3", "--respawn-failed-workers", "--respawn-interval", "0.2"),
+        *("--no-access-log", "--log-level", "warning", "console.wsgi:application"),
+    ]
+
+
+def manage_command(name: str) -> list[str]:
+    return [sys.executable, str(BASE / "manage.py"), name]
+
+
+class Processes:
+    """Starts, watches and stops the processes of one server."""
+
+    def __init__(self, options: Options, keyring: sealing.Keyring):
+        self._options = options
+        self._keyring = keyring
+        self._keyring_files: dict[tuple[str, ...], int] = {}  # purposes -> descriptor
+        self._logs = options.data / "log"
+        self._logs.mkdir(mode=0o700, exist_ok=True)
+        self.supervisor = Child("supervisor", manage_command("supervise"), sealing.SUPERVISOR)
+        self.jobs = Child("jobs", manage_command("jobs"), sealing.JOBS)
+        self.web = Child("web", web_command(options), sealing.WEB_WORKER)
+        self.children = [self.supervisor, self.jobs, self.web]
+
+    def start(self) -> None:
+        for child in self.children:
+            self._start(child)
+
+    def tend(self) -> None:
+        """Start again what has died, if it is time. Raises KeepsFailingError. Call it a few times a second."""
+        now = time.monotonic()
+        for child in self.children:
+            if child.process is not None and not child.is_running:
+                self._note_death(child, now)
+            if child.process is None and now >= child.start_at:
+                self._start(child)
+
+    def stop(self) -> None:
+        """End every process: web first, so that no request meets HSMs that are already gone."""
+        deadline = time.monotonic() + STOP_SECONDS
+        web_deadline = time.monotonic() + WEB_STOP_SECONDS
+        _signal_all([self.web, self.jobs], signal.SIGTERM)
+        _wait_for([self.web, self.jobs], web_deadline)
+        _signal_all([self.supervisor], signal.SIGTERM)
+        _wait_for(self.children, deadline)
+        # Also to groups whose leader has ended: a worker may have outlived it.
+        _signal_all(self.children, signal.SIGKILL)
+        _wait_for(self.children, deadline + 0.5)
+
+    def _start(self, child: Child) -> None:
+        with self._log_of(child) as log:
+            child.process = subprocess.Popen(  # noqa: S603
+                child.command,
+                cwd=BASE,
+                env=self._environment_of(child),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=partial(die_with_parent, os.getpid()),
+            )
+
+    def _note_death(self, child: Child, now: float) -> None:
+        code = child.process.returncode if child.process else None
+        child.process = None
+        child.deaths = [*(at for at in child.deaths if at > now - DEATHS_WINDOW_SECONDS), now]
+        if len(child.deaths) >= TOO_MANY_DEATHS:
+            raise KeepsFailingError(
+                f"The {child.name} process keeps ending (exit code {code}): see {self.log_path(child)}."
+            )
+        child.start_at = now + 0.1 * 4 ** (len(child.deaths) - 1)
+        print(f"The {child.name} process ended (exit code {code}) and is started again.", file=sys.stderr, flush=True)
+
+    def _environment_of(self, child: Child) -> dict[str, str]:
+        # AWS credentials of the shell are not ours, and granian copies the environment into every request.
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        return {**ours, "CASEMATE_KEYRING": self._keyring_path(child.purposes)}
+
+    def _keyring_path(self, purposes: tuple[str, ...]) -> str:
+        """Where a process finds the sealing subkeys it may have: a file that exists in memory only.
+
+        It is opened by way of /proc, not inherited, because granian's workers inherit no descriptors.
+        """
+        if purposes not in self._keyring_files:
+            descriptor = os.memfd_create("casemate-keyring")
+            os.write(descriptor, self._keyring.limited_to(purposes).dump().encode())
+            self._keyring_files[purposes] = descriptor
+        return f"/proc/{os.getpid()}/fd/{self._keyring_files[purposes]}"
+
+    def log_path(self, child: Child) -> Path:
+        return self._logs / f"{child.name}.log"
+
+    @contextmanager
+    def _log_of(self, child: Child) -> Iterator[int]:
+        path = self.log_path(child)
+        if path.exists() and path.stat().st_size > LOG_BYTES:
+            path.replace(path.with_suffix(".log.1"))
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+def _signal_all(children: list[Child], number: int) -> None:
+    for child in children:
+        if child.process is not None:
+            try:
+                os.killpg(child.process.pid, number)
+            except ProcessLookupError:
+                continue
+
+
+def _wait_for(children: list[Child], deadline: float) -> None:
+    while any(child.is_running for child in children) and time.monotonic() < deadline:
+        time.sleep(0.02)

@@ -1,0 +1,49 @@
+"""What bin/serve prints: a line for each longer step, and one screen when the server answers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from console.serving.credentials import AWS_USER, Person
+from console.serving.options import Options
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def show(options: Options, people: Sequence[Person], seconds: float) -> None:
+    """Print address, sign-in and AWS CLI lines. Passwords are for a terminal; a log gets the file's name."""
+    say(screen(options, people, seconds, passwords=sys.stdout.isatty()))
+
+
+def screen(options: Options, people: Sequence[Person], seconds: float, *, passwords: bool) -> str:
+    lines = [f"Casemate answers at {options.url} (after {seconds:.1f} s). Ctrl-C stops it.", ""]
+    lines += _sign_in(options, people, passwords=passwords)
+    if any(person["user_name"] == AWS_USER for person in people):
+        lines += _aws_cli(options)
+    lines.append(f"Data: {options.data}   Logs: {options.data / 'log'}")
+    return "\n".join(lines)
+
+
+def _sign_in(options: Options, people: Sequence[Person], *, passwords: bool) -> list[str]:
+    if not people:
+        return [f"Nobody's passwords are in {options.data / 'credentials.json'}.", ""]
+    rows = [
+        f"  {person['account']}  {person['user_name']:<8}  {person['password'] if passwords else ''}".rstrip()
+        for person in people
+    ]
+    where = [] if passwords else [f"  Passwords: {options.data / 'credentials.json'}"]
+    return ["Sign in with account ID and user name:", *rows, *where, ""]
+
+
+def _aws_cli(options: Options) -> list[str]:
+    return [
+        "In another terminal, with the AWS CLI:",
+        f"  . {options.data / 'aws.env'}",
+        "  aws kms describe-custom-key-stores --custom-key-store-id cks-1234567890abcdef0",
+        "  aws cloudhsmv2 describe-clusters",
+        "  aws kms create-key --origin AWS_CLOUDHSM --custom-key-store-id cks-1234567890abcdef0",
+        "",
+    ]

@@ -1,0 +1,166 @@
+"""The story of one server, from its command line to its end."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from console.serving import checks, credentials
+from console.serving.health import is_healthy
+from console.serving.options import CannotStartError, Options, parse
+from console.serving.processes import KeepsFailingError, Processes
+from console.serving.screen import say, show
+from hsmapp import sealing
+from hsmapp.softhsm import SoftHsmMissingError, find_module
+
+HEALTHY_SECONDS = 90.0
+WATCH_SECONDS = 0.2
+
+
+class StopRequested(BaseException):
+    """Ctrl-C, SIGTERM or SIGHUP."""
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until told to stop; return the exit code: 0 stopped, 1 something kept failing, 2 can't start."""
+    started = time.monotonic()
+    _stop_on_signals()
+    try:
+        options = parse(arguments)
+        claim = checks.claim_port(options)
+        try:
+            return _serve(options, started)
+        finally:
+            claim.close()
+    except (CannotStartError, SoftHsmMissingError, sealing.SealingError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeepsFailingError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except StopRequested:
+        return 0
+
+
+def _stop_on_signals() -> None:
+    """Turn the first signal into StopRequested, and ignore further ones: the stop has its own time limit."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
+        raise StopRequested
+
+    for number in numbers:
+        signal.signal(number, handle)
+
+
+def _serve(options: Options, started: float) -> int:
+    checks.check_folder(options.data)
+    checks.check_master_key_file(options.master_key_file)
+    with checks.folder_lock(options.data):
+        _set_up_django(options)
+        is_new = _check_database(options)
+        _prepare(options)
+        if is_new and not options.empty:
+            _seeding_mark(options).touch()
+        _run(options, started)
+    return 0
+
+
+def _set_up_django(options: Options) -> None:
+    """Load the settings for this data folder, in this process and in those it starts."""
+    os.environ.update(options.environment())
+    # A core dump of a process that holds keys would be a copy of the keys.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    import django
+
+    django.setup()
+
+
+def _check_database(options: Options) -> bool:
+    """Check the database; return whether there is none yet."""
+    from console.serving import database
+
+    is_new = database.is_new()
+    if not is_new:
+        database.check(options.master_key_file)
+    if not options.is_loopback and (not options.empty if is_new else _has_demo()):
+        raise CannotStartError(
+            "The demo's people and passwords are for one machine only: serve it on 127.0.0.1, "
+            "or name another data folder and say --empty."
+        )
+    return is_new
+
+
+def _has_demo() -> bool:
+    from kmsapp import demo
+
+    return bool(demo.is_seeded())
+
+
+def _prepare(options: Options) -> None:
+    """Make what a start needs and is not there yet."""
+    from console.serving import database
+
+    say("Looking for SoftHSM …")
+    os.environ["PKCS11_MODULE"] = str(find_module(options.data))
+    if not options.master_key_file.exists():
+        sealing.make_master_key(options.master_key_file)
+    if database.needs_migration():
+        say("Preparing the database …")
+        database.migrate()
+    if database.static_files_changed():
+        say("Collecting static files …")
+        database.collect_static_files()
+
+
+def _seeding_mark(options: Options) -> Path:
+    """There from before the demo is seeded until its people's passwords are written: a crash between is made good."""
+    return options.data / "demo-is-being-seeded"
+
+
+def _run(options: Options, started: float) -> None:
+    """Run the processes until a signal; whatever ends this ends them."""
+    keyring = sealing.Keyring.from_master_key(options.master_key_file.read_bytes())
+    processes = Processes(options, keyring)
+    try:
+        say("Starting the HSMs …")
+        processes.start()
+        _seed(options)
+        _wait_until_healthy(options, processes)
+        people = credentials.read_people(options.data)
+        credentials.write_aws_env(options, people)
+        show(options, people, time.monotonic() - started)
+        while True:
+            time.sleep(WATCH_SECONDS)
+            processes.tend()
+    finally:
+        processes.stop()
+
+
+def _seed(options: Options) -> None:
+    """Seed the demo if this data folder is to have it and has not got all of it."""
+    if not _seeding_mark(options).exists():
+        return
+    from kmsapp import demo
+
+    say("Making the demo: two HSMs, a cluster, a key store, a key …")
+    credentials.write_people(options.data, demo.seed())
+    _seeding_mark(options).unlink()
+
+
+def _wait_until_healthy(options: Options, processes: Processes) -> None:
+    deadline = time.monotonic() + HEALTHY_SECONDS
+    while not is_healthy(options.url):
+        processes.tend()
+        if time.monotonic() > deadline:
+            raise KeepsFailingError(
+                f"The server does not get healthy in {HEALTHY_SECONDS:.0f} s: see {options.data / 'log'}."
+            )
+        time.sleep(0.05)

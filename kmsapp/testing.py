@@ -1,0 +1,224 @@
+"""A real server for tests: the one that bin/serve starts, on a folder and a port of its own, and its clients.
+
+`Server` starts, watches and stops it; `Casemate` is what tests use of one that answers. Fixtures are in conftest.py.
+Whatever a server starts dies with the tests, however they end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from hsmapp.parent import die_with_parent
+
+ROOT = Path(__file__).resolve().parent.parent
+DEMO_ACCOUNT = "111122223333"
+REGION = "us-west-2"
+START_SECONDS = 90.0
+
+
+@dataclass(frozen=True)
+class Person:
+    """One of the demo's people."""
+
+    account: str
+    user_name: str
+    password: str = field(repr=False)
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without what would point a server or an AWS client elsewhere."""
+    prefixes = ("AWS_", "CASEMATE_", "DJANGO_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
+
+
+class Server:
+    """A process of bin/serve's Python part."""
+
+    def __init__(self, data: Path, *options: str, port: int | None = None):
+        self.data = data
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.output = data.with_name(f"{data.name}.output")
+        self._options = options
+        self._seen: set[tuple[int, str]] = set()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> float:
+        """Start it and wait until it has printed its screen; return the seconds that took."""
+        started = time.monotonic()
+        self.launch()
+        while "answers at" not in self.output_text():
+            assert self.process is not None and self.process.poll() is None, f"it ended:\n{self.output_text()}"
+            assert time.monotonic() < started + START_SECONDS, f"not healthy:\n{self.output_text()}\n{self.logs()}"
+            time.sleep(0.02)
+        self._seen = {(pid, _start_time(pid)) for pid in self.pids()}
+        return time.monotonic() - started
+
+    def launch(self) -> None:
+        """Start it without waiting."""
+        command = [sys.executable, "-m", "console.serving", "--data", str(self.data), "--port", str(self.port)]
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [*command, *self._options],
+                cwd=ROOT,
+                env=clean_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=partial(die_with_parent, os.getpid()),
+            )
+
+    def stop(self, number: int = signal.SIGTERM, *, within_seconds: float = 5.0) -> float:
+        """End it with a signal; return the seconds until none of its processes was left, which must be few."""
+        assert self.process is not None
+        processes = self._seen | {(pid, _start_time(pid)) for pid in self.pids()}
+        started = time.monotonic()
+        self.process.send_signal(number)
+        while self.process.poll() is None or (left := [pid for pid, at in processes if _is_alive(pid, at)]):
+            if time.monotonic() > started + within_seconds:
+                left = [pid for pid, at in processes if _is_alive(pid, at)]
+                commands = [" ".join(command_line(pid)) for pid in left]
+                for pid in left:
+                    os.kill(pid, signal.SIGKILL)
+                raise AssertionError(f"still there after {within_seconds} s: {commands}")
+            time.sleep(0.01)
+        return time.monotonic() - started
+
+    def pids(self) -> list[int]:
+        """Its process and all below it."""
+        assert self.process is not None
+        return [self.process.pid, *descendants(self.process.pid)]
+
+    def output_text(self) -> str:
+        return self.output.read_text() if self.output.exists() else ""
+
+    def logs(self) -> str:
+        return "\n".join(f"== {log.name}\n{log.read_text()[-3000:]}" for log in sorted((self.data / "log").glob("*")))
+
+
+class Casemate:
+    """A server with the demo that answers, and ways to talk to it."""
+
+    account = DEMO_ACCOUNT
+
+    def __init__(self, server: Server):
+        self.server = server
+        self.url = server.url
+        self.data = server.data
+        people = json.loads((server.data / "credentials.json").read_text())
+        self.people = {person["user_name"]: Person(**person) for person in people}
+
+    def person(self, user_name: str) -> Person:
+        return self.people[user_name]
+
+    def boto3(self, service: str, person: str = "alice", region: str = REGION, **config: Any) -> Any:
+        """A boto3 client that signs as the person and tries once, so that a test sees each answer."""
+        who = self.person(person)
+        return boto3.client(
+            service,
+            region_name=region,
+            endpoint_url=self.url,
+            aws_access_key_id=who.access_key_id,
+            aws_secret_access_key=who.secret_access_key,
+            config=Config(**{"retries": {"total_max_attempts": 1}, "read_timeout": 30, **config}),
+        )
+
+    def cli(
+        self, *arguments: str, person: str = "alice", region: str = REGION, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the AWS CLI as the person: `casemate.cli("kms", "list-keys")`. The exit code is not checked."""
+        return subprocess.run(
+            [str(Path(sys.executable).with_name("aws")), *arguments],
+            env=self.cli_environment(person, region),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            **options,
+        )
+
+    def cli_environment(self, person: str = "alice", region: str = REGION) -> dict[str, str]:
+        """The environment of an AWS client: what aws.env exports, and nothing of this machine's own configuration."""
+        who = self.person(person)
+        return {
+            **clean_environment(),
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": who.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": who.secret_access_key,
+            "AWS_DEFAULT_REGION": region,
+            "AWS_CONFIG_FILE": "/dev/null",
+            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_MAX_ATTEMPTS": "1",
+            "AWS_PAGER": "",
+        }
+
+    def hsm_pid(self, hsm_id: str) -> int:
+        """Process id of an HSM of this server. Raises LookupError while there is none."""
+        found = [pid for pid in self.server.pids() if hsm_id in command_line(pid)]
+        if len(found) != 1:
+            raise LookupError(f"{len(found)} processes of {hsm_id}")
+        return found[0]
+
+
+def descendants(pid: int) -> list[int]:
+    """Every process below another one."""
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        if (fields := _stat(int(folder.name))) is not None:
+            children.setdefault(int(fields[1]), []).append(int(folder.name))
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        found += below
+        waiting += below
+    return found
+
+
+def command_line(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1]
+    except OSError:
+        return []
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields of /proc/<pid>/stat from the state on; None if there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    except OSError:
+        return None
+
+
+def _start_time(pid: int) -> str:
+    fields = _stat(pid)
+    return fields[19] if fields else ""
+
+
+def _is_alive(pid: int, started_at: str) -> bool:
+    """Whether that very process is still there. A dead one that nobody has waited for yet does not count."""
+    fields = _stat(pid)
+    return fields is not None and fields[19] == started_at and fields[0] not in "ZX"

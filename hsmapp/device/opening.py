@@ -1,0 +1,84 @@
+"""Open the HSM in a folder: its SoftHSM configuration, its token, its users and its owners.
+
+A token is initialised only at a first start: with an SO PIN in the configuration, no token, and no users file. The
+users file is written last, when token and key pairs are on the disk, so a first start that was cut off is simply done
+again; afterwards a token that is missing is a loss to report, never a reason to make another one.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hsmapp.device.configuration import Configuration
+from hsmapp.device.durable import sync_folder, write_durably
+from hsmapp.device.hsm_users import HsmUsers
+from hsmapp.device.keys import Keys
+from hsmapp.device.operations import Hsm
+from hsmapp.device.owners import OwnerJournal
+from hsmapp.device.token import Token, TokenRefusedError, TokenUnusableError
+
+TOKENS = "tokens"
+USERS = "users"
+OWNERS = "owners"
+SOFTHSM_CONFIGURATION = "softhsm2.conf"
+
+
+def open_hsm(configuration: Configuration) -> Hsm:
+    """Return the opened HSM, out of rotation.
+
+    Raises: TokenUnusableError, UsersFileError.
+    """
+    folder = configuration.folder
+    _write_softhsm_configuration(folder)
+    users_path = folder / USERS
+    users = HsmUsers(users_path)
+    token = _open_token(configuration, first_start=not users_path.exists())
+    journal = OwnerJournal(folder / OWNERS)
+    try:
+        keys = Keys(token, journal, capacity=configuration.capacity)
+    except TokenRefusedError as error:
+        raise TokenUnusableError(f"the token of {configuration.hsm_id} does not answer ({error})") from error
+    if not token.has_key_pairs:
+        raise TokenUnusableError(f"the token of {configuration.hsm_id} has lost its key pairs")
+    if not users_path.exists():
+        sync_folder(folder)
+        users.save()
+    return Hsm(
+        hsm_id=configuration.hsm_id,
+        folder=folder,
+        tokens=folder / TOKENS,
+        token=token,
+        keys=keys,
+        users=users,
+        capacity=configuration.capacity,
+        control_secret=configuration.control_secret,
+    )
+
+
+def _write_softhsm_configuration(folder: Path) -> None:
+    (folder / TOKENS).mkdir(mode=0o700, exist_ok=True)
+    lines = (
+        f"directories.tokendir = {folder / TOKENS}",
+        "objectstore.backend = file",
+        "log.level = ERROR",
+        "slots.removable = false",
+    )
+    path = folder / SOFTHSM_CONFIGURATION
+    write_durably(path, "\n".join(lines).encode() + b"\n")
+    # The module reads it when it is loaded; other modules do not look at it.
+    os.environ["SOFTHSM2_CONF"] = str(path)
+
+
+def _open_token(configuration: Configuration, *, first_start: bool) -> Token:
+    token = Token(configuration.module, configuration.hsm_id, configuration.pin)
+    if not token.is_there():
+        if not first_start:
+            raise TokenUnusableError(f"the token of {configuration.hsm_id} is gone from {configuration.folder}")
+        if configuration.so_pin is None:
+            raise TokenUnusableError(f"there is no token of {configuration.hsm_id}, and no SO PIN to make one with")
+        token.initialise(configuration.so_pin)
+    token.log_in()
+    if first_start:
+        token.make_key_pairs()
+    return token

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keep the tests away from the data folder of the checkout, and from the network once SoftHSM is there."""
-    os.environ.setdefault("SOFTHSM2_MODULE", str(find_module(config.cache.mkdir("softhsm"))))
+    os.environ.setdefault("SOFTHSM2_MODULE", str(find_module(Path(sys.prefix))))
     settings.PKCS11_MODULE = os.environ["SOFTHSM2_MODULE"]
     settings.DATA = Path(tempfile.mkdtemp(prefix="casemate-tests-"))
     config.add_cleanup(lambda: shutil.rmtree(settings.DATA, ignore_errors=True))

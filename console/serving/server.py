@@ -29,6 +29,7 @@ class StopRequested(BaseException):
 def main(arguments: list[str]) -> int:
     """Serve until told to stop; return the exit code: 0 stopped, 1 something kept failing, 2 can't start."""
     started = time.monotonic()
+    os.umask(0o077)  # what it keeps is its owner's only
     _stop_on_signals()
     try:
         options = parse(arguments)

@@ -26,12 +26,12 @@ def sync_folder(folder: Path) -> None:
         sync(Path(parent))
 
 
-def sync_entries(folder: Path) -> None:
-    """Bring the entries of `folder` and its folders to the disk, so that what was deleted stays deleted after a power
-    cut.
-    """
-    for parent, _folders, _names in os.walk(folder):
-        sync(Path(parent))
+def sync_subfolders(folder: Path) -> None:
+    """Bring the entries of the folders in `folder` to the disk, so that what was deleted there stays deleted."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                sync(Path(entry.path))
 
 
 def sync(path: Path) -> None:

@@ -27,12 +27,13 @@ from hsmapp.device.protocol import (
     TOKEN_FAILED,
     HsmAnswerError,
 )
-from hsmapp.device.token import Token, TokenRefusedError
+from hsmapp.device.token import KEY_BYTES, Token, TokenRefusedError
 
 CHECK_PLAINTEXT = bytes(32)
 CHECK_DOMAIN = b"casemate check 1"
 CHECK_SECONDS = 3600.0
 IV_BYTES = 12
+MASKED_BYTES = KEY_BYTES + 8  # RFC 3394 adds 8 bytes; any other length is not a masked AES-256 key
 CHECK_BYTES = IV_BYTES + len(CHECK_PLAINTEXT) + 16
 
 
@@ -240,6 +241,8 @@ class Keys:
 
     def _try_masked(self, label: str, id_: str, masked: bytes, check: bytes) -> None:
         """Open the masked key into a session object first, so that a wrong one neither replaces nor leaves anything."""
+        if len(masked) != MASKED_BYTES:
+            raise self._masked_key_failure(label)
         try:
             handle = self._token.unmask(masked, label, id_, store=False)
         except TokenRefusedError as error:

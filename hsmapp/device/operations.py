@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hsmapp.device import arguments as args
-from hsmapp.device.durable import sync_entries, sync_folder
+from hsmapp.device.durable import sync_subfolders, sync_folder
 from hsmapp.device.hashing import HashJob
 from hsmapp.device.hsm_users import (
     DUMMY_HASH,
@@ -213,7 +213,7 @@ def restore_key(hsm: Hsm, session: Session, given: Arguments) -> Answer:
 def destroy_key(hsm: Hsm, session: Session, given: Arguments) -> Answer:
     destroyed = hsm.keys.destroy(_owner(session), given["label"], given["id"])
     if destroyed:
-        sync_entries(hsm.tokens)
+        sync_subfolders(hsm.tokens)
     return {"destroyed": destroyed}
 
 

@@ -122,8 +122,7 @@ class Token:
     # Opening
 
     def is_there(self) -> bool:
-        """True if the token exists and its user PIN is set. A token without one is a first start that did not finish.
-        """
+        """True if the token exists and its user PIN is set; without one it is a first start that did not finish."""
         token = self._find()
         return token is not None and TokenFlag.USER_PIN_INITIALIZED in token.flags
 
@@ -257,7 +256,8 @@ class Token:
         shown: dict[str, Any] = {
             "class": "secret-key",
             "key_type": KeyType(_number(key_type)).name.lower() if key_type else None,
-            "size_bytes": _number(size) if size else None,
+            # SoftHSM says 0 of a key that was unwrapped: it does not know.
+            "size_bytes": (_number(size) or None) if size else None,
             "allowed_mechanisms": [_mechanism_name(number) for number in _numbers(allowed or b"")],
         }
         return shown | {name: None if flag is None else flag != b"\0" for name, flag in zip(_SHOWN, flags, strict=True)}

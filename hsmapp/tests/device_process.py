@@ -43,9 +43,9 @@ class DeviceProcess:
     hsm_id: str
     capacity: int = 3300
     module: Path = field(default_factory=find_module)
-    pin: str = field(default_factory=lambda: secrets.token_hex(16))
-    so_pin: str = field(default_factory=lambda: secrets.token_hex(16))
-    control_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    pin: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+    so_pin: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+    control_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     process: subprocess.Popen[bytes] | None = None
     ready_seconds: float = 0.0
 

@@ -1,0 +1,450 @@
+"""The stages of the wire over WSGI environs that botocore signed; the operations behind them are played by the test."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import io
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import botocore.auth
+import botocore.awsrequest
+import botocore.credentials
+import botocore.model
+import botocore.parsers
+import pytest
+from django.core.handlers.wsgi import WSGIRequest
+from django.http import HttpRequest
+
+from kmsapp import service_models
+from kmsapp.caller import Caller
+from kmsapp.errors import InvalidCiphertextException, NotFoundException
+from kmsapp.wire import handler
+
+SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+ALICE = "arn:aws:iam::111122223333:user/alice"
+JSON = "application/x-amz-json-1.1"
+FORM = "application/x-www-form-urlencoded; charset=utf-8"
+CALLER_IDENTITY = b"Action=GetCallerIdentity&Version=2011-06-15"
+
+
+@dataclasses.dataclass(frozen=True)
+class AccessKey:
+    secret: bytes = dataclasses.field(default=SECRET.encode(), repr=False)
+    active: bool = True
+    account: str = "111122223333"
+    principal_arn: str = ALICE
+    principal_id: str = "AIDAEXAMPLE"
+    user_name: str = "alice"
+
+
+ACCESS_KEYS = {"AKIDALICE": AccessKey(), "AKIDSWITCHEDOFF": AccessKey(active=False)}
+
+
+@dataclasses.dataclass
+class Operations:
+    """Stands behind the wire: keeps what arrived, answers what it was given."""
+
+    answer: Mapping[str, Any] | Exception | None = None
+    calls: list[tuple[Caller, str, Mapping[str, Any], str]] = dataclasses.field(default_factory=list)
+
+    def __call__(
+        self, caller: Caller, name: str, params: Mapping[str, Any], *, request_id: str
+    ) -> Mapping[str, Any] | None:
+        self.calls.append((caller, name, params, request_id))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def document(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.body)
+        return document
+
+    def as_botocore_reads_it(self, service: str, operation: str) -> dict[str, Any]:
+        model = botocore.model.ServiceModel(service_models.service(service).raw, service)
+        parser = botocore.parsers.create_parser(model.resolved_protocol)
+        response = {"status_code": self.status, "headers": self.headers, "body": self.body}
+        parsed: dict[str, Any] = parser.parse(response, model.operation_model(operation).output_shape)
+        return parsed
+
+
+def signed_environ(
+    body: bytes = b"{}",
+    *,
+    target: str | None = "TrentService.ListKeys",
+    service: str = "kms",
+    access_key_id: str = "AKIDALICE",
+    secret: str = SECRET,
+    content_type: str = JSON,
+) -> dict[str, Any]:
+    headers = {"Content-Type": content_type} | ({"X-Amz-Target": target} if target is not None else {})
+    request = botocore.awsrequest.AWSRequest("POST", "http://127.0.0.1:8000/", headers=headers, data=body)
+    credentials = botocore.credentials.Credentials(access_key_id, secret)
+    botocore.auth.SigV4Auth(credentials, service, "us-west-2").add_auth(request)
+    environ = environ_of(body, content_type)
+    for name, value in request.headers.items():
+        if name.lower() != "content-type":
+            environ[f"HTTP_{name.upper().replace('-', '_')}"] = value
+    return environ
+
+
+def environ_of(body: bytes, content_type: str) -> dict[str, Any]:
+    return {
+        "REQUEST_METHOD": "POST",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": "/",
+        "QUERY_STRING": "",
+        "REMOTE_ADDR": "192.0.2.7",
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "8000",
+        "wsgi.input": OnlyRead(body),
+        "wsgi.input_terminated": True,
+        "wsgi.url_scheme": "http",
+        "HTTP_HOST": "127.0.0.1:8000",
+        "HTTP_USER_AGENT": "aws-cli/1",
+        "HTTP_COOKIE": "sessionid=somebody",
+        "CONTENT_TYPE": content_type,
+        "CONTENT_LENGTH": str(len(body)),
+    }
+
+
+class OnlyRead:
+    """A body as granian gives it: read() and read(n), in pieces, and nothing else."""
+
+    def __init__(self, body: bytes):
+        self._body = io.BytesIO(body)
+        self.given = 0
+
+    def read(self, size: int = -1) -> bytes:
+        piece = self._body.read(min(size, 1000) if size >= 0 else -1)
+        self.given += len(piece)
+        return piece
+
+
+def send(environ: dict[str, Any], operations: Operations | None = None) -> Answer:
+    started: list[tuple[str, list[tuple[str, str]]]] = []
+    seams = handler.Seams(operations or Operations(), ACCESS_KEYS.get, lambda: datetime.datetime.now(datetime.UTC))
+    body = b"".join(handler.answer(environ, lambda status, headers: started.append((status, headers)), seams))
+    ((status, headers),) = started
+    return Answer(int(status.partition(" ")[0]), {name.lower(): value for name, value in headers}, body)
+
+
+def sts_environ(body: bytes = CALLER_IDENTITY, **signing: str) -> dict[str, Any]:
+    return signed_environ(body, target=None, service="sts", content_type=FORM, **signing)
+
+
+# Whose request?
+
+PLAIN_FORM = "application/x-www-form-urlencoded"
+WHOSE: dict[str, tuple[dict[str, Any], bool]] = {
+    "a target": (environ_of(b"", JSON) | {"HTTP_X_AMZ_TARGET": "TrentService.ListKeys"}, True),
+    "an empty target": (environ_of(b"", JSON) | {"HTTP_X_AMZ_TARGET": ""}, True),
+    "a signature": (environ_of(b"", "") | {"HTTP_AUTHORIZATION": "AWS4-HMAC-SHA256 x"}, True),
+    "a signature on another path": (
+        environ_of(b"", "") | {"HTTP_AUTHORIZATION": "AWS4-HMAC-SHA256 x", "PATH_INFO": "/keys"},
+        True,
+    ),
+    "an action": (environ_of(CALLER_IDENTITY, FORM), True),
+    "an action of another path": (environ_of(CALLER_IDENTITY, FORM) | {"PATH_INFO": "/sign-in"}, False),
+    "a form of the console": (environ_of(b"csrfmiddlewaretoken=x&Action=Delete", PLAIN_FORM), False),
+    "a form that is no UTF-8": (environ_of(b"Action=%ff&Version=\xff", PLAIN_FORM), False),
+    "a form without a length": (environ_of(CALLER_IDENTITY, FORM) | {"CONTENT_LENGTH": ""}, True),
+    "a page": (environ_of(b"", "") | {"REQUEST_METHOD": "GET"}, False),
+    "another scheme of authorization": (environ_of(b"", "") | {"HTTP_AUTHORIZATION": "Bearer x"}, False),
+    "a body that is no form": (environ_of(CALLER_IDENTITY, "text/plain"), False),
+}
+
+
+@pytest.mark.parametrize(("environ", "expected"), WHOSE.values(), ids=WHOSE)
+def test_the_wire_is_told_from_the_browser(environ: dict[str, Any], expected: bool) -> None:
+    assert handler.is_wire(environ) is expected
+
+
+def test_a_form_that_is_not_the_wires_reaches_django_whole() -> None:
+    form = {"name": "x" * 5000, "Action": "Delete"}
+    environ = environ_of(urlencode(form).encode(), PLAIN_FORM)
+    assert not handler.is_wire(environ)
+    request: HttpRequest = WSGIRequest(environ)
+    assert request.POST.dict() == form
+
+
+def test_a_form_larger_than_the_wire_allows_is_left_unread_for_django() -> None:
+    environ = environ_of(b"a=" + b"b" * handler.MAX_BODY_BYTES, PLAIN_FORM)
+    assert not handler.is_wire(environ)
+    assert environ["wsgi.input"].given == 0
+
+
+# Answers
+
+
+def test_a_signed_call_reaches_its_operation_with_caller_and_parameters() -> None:
+    operations = Operations({"Keys": [], "Truncated": False})
+    answer = send(signed_environ(b'{"Limit":5,"Unheard":1}'), operations)
+    ((caller, name, params, request_id),) = operations.calls
+    assert (name, params) == ("kms:ListKeys", {"Limit": 5})
+    assert caller == Caller(
+        account="111122223333",
+        region="us-west-2",
+        principal_arn=ALICE,
+        principal_id="AIDAEXAMPLE",
+        user_name="alice",
+        access_key_id="AKIDALICE",
+        via="wire",
+        source_ip="192.0.2.7",
+        user_agent="aws-cli/1",
+    )
+    assert answer.status == 200
+    assert answer.document == {"Keys": [], "Truncated": False}
+    assert answer.headers["content-type"] == JSON
+    assert answer.headers["x-amzn-requestid"] == request_id
+    assert answer.headers["content-length"] == str(len(answer.body))
+
+
+def test_cloudhsm_is_called_by_its_iam_prefix_and_its_own_signing_name() -> None:
+    operations = Operations({"Clusters": []})
+    environ = signed_environ(target="BaldrApiService.DescribeClusters", service="cloudhsm")
+    assert send(environ, operations).document == {"Clusters": []}
+    assert operations.calls[0][1] == "cloudhsm:DescribeClusters"
+    crossed = signed_environ(target="BaldrApiService.DescribeClusters", service="kms")
+    assert send(crossed).document["Message"] == "Credential should be scoped to correct service: 'cloudhsm'."
+
+
+def test_an_operation_without_output_answers_an_empty_body() -> None:
+    answer = send(signed_environ(b'{"AliasName":"alias/a","TargetKeyId":"b"}', target="TrentService.CreateAlias"))
+    assert (answer.status, answer.body, answer.headers["content-length"]) == (200, b"", "0")
+
+
+def test_caller_identity_is_answered_in_xml() -> None:
+    identity = {"UserId": "AIDAEXAMPLE", "Account": "111122223333", "Arn": f"{ALICE}<&>\x01"}
+    operations = Operations(identity)
+    answer = send(sts_environ(), operations)
+    assert operations.calls[0][1:3] == ("sts:GetCallerIdentity", {})
+    assert answer.headers["content-type"] == "text/xml"
+    read = answer.as_botocore_reads_it("sts", "GetCallerIdentity")
+    assert read.pop("ResponseMetadata")["RequestId"] == answer.headers["x-amzn-requestid"]
+    assert read == identity | {"Arn": f"{ALICE}<&>\N{REPLACEMENT CHARACTER}"}
+
+
+def test_nested_parameters_of_a_form_arrive_as_values() -> None:
+    form = {
+        "Action": "AssumeRole",
+        "Version": "2011-06-15",
+        "RoleArn": "arn:aws:iam::111122223333:role/x",
+        "DurationSeconds": "900",
+        "Tags.member.1.Key": "a",
+        "Tags.member.1.Value": "b",
+        "Tags.member.2.Key": "c",
+        "TransitiveTagKeys.member.1": "a",
+    }
+    operations = Operations()
+    send(sts_environ(urlencode(form).encode()), operations)
+    assert operations.calls[0][2] == {
+        "RoleArn": "arn:aws:iam::111122223333:role/x",
+        "DurationSeconds": 900,
+        "Tags": [{"Key": "a", "Value": "b"}, {"Key": "c"}],
+        "TransitiveTagKeys": ["a"],
+    }
+
+
+# Refusals
+
+
+def test_an_error_of_an_operation_is_answered_as_it_is() -> None:
+    answer = send(signed_environ(), Operations(NotFoundException("Key 'x' does not exist")))
+    assert answer.status == 400
+    assert answer.document == {"__type": "NotFoundException", "message": "Key 'x' does not exist"}
+    assert send(signed_environ(), Operations(InvalidCiphertextException())).document == {
+        "__type": "InvalidCiphertextException"
+    }
+    assert answer.as_botocore_reads_it("kms", "ListKeys")["Error"]["Code"] == "NotFoundException"
+
+
+def test_a_bug_of_ours_is_logged_and_shows_only_its_request_id(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        answer = send(signed_environ(), Operations(RuntimeError("a detail of ours")))
+    assert answer.status == 500
+    assert answer.document["__type"] == "KMSInternalException"
+    assert answer.headers["x-amzn-requestid"] in answer.document["message"]
+    assert b"detail" not in answer.body
+    assert answer.headers["x-amzn-requestid"] in caplog.text
+    assert "a detail of ours" in caplog.text
+    assert SECRET not in caplog.text
+
+
+def test_an_answer_that_is_not_the_models_is_a_bug_and_never_leaves() -> None:
+    answer = send(signed_environ(), Operations({"Secret": "x"}))
+    assert answer.document["__type"] == "KMSInternalException"
+
+
+@pytest.mark.parametrize(
+    "target", ["", "ListKeys", "TrentService", "TrentService.", "TrentService.Nope", "Trent.ListKeys"]
+)
+def test_an_unknown_target_is_an_unknown_operation(target: str) -> None:
+    answer = send(signed_environ(target=target))
+    assert (answer.status, answer.document) == (
+        400,
+        {"__type": "com.amazon.coral.service#UnknownOperationException"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "value"), [("REQUEST_METHOD", "GET"), ("REQUEST_METHOD", "PUT"), ("PATH_INFO", "/keys")]
+)
+def test_only_post_to_the_root_is_an_operation(part: str, value: str) -> None:
+    answer = send(signed_environ() | {part: value}, Operations({}))
+    assert answer.document["__type"].endswith("#UnknownOperationException")
+
+
+def test_an_unknown_action_is_said_with_its_version() -> None:
+    answer = send(sts_environ(b"Action=Nope&Version=2011-06-15"))
+    read = answer.as_botocore_reads_it("sts", "GetCallerIdentity")["Error"]
+    assert (answer.status, read["Code"]) == (400, "InvalidAction")
+    assert read["Message"] == "Could not find operation Nope for version 2011-06-15"
+
+
+def without(environ: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in environ.items() if key != name}
+
+
+MISMATCH = (
+    "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key"
+    " and signing method. Consult the service documentation for details."
+)
+# (what signs, JSON: code and message, query: code, status and message)
+AUTHENTICATION = {
+    "no authorization": (
+        lambda environ: without(environ, "HTTP_AUTHORIZATION"),
+        ("MissingAuthenticationTokenException", "Missing Authentication Token"),
+        ("MissingAuthenticationToken", 403, "Request is missing Authentication Token"),
+    ),
+    "an unreadable header": (
+        lambda environ: environ | {"HTTP_AUTHORIZATION": "AWS4-HMAC-SHA256 x"},
+        (
+            "com.amazon.coral.service#IncompleteSignatureException",
+            "'x' not a valid key=value pair (missing equal-sign) in Authorization header: 'AWS4-HMAC-SHA256 x'.",
+        ),
+        (
+            "IncompleteSignature",
+            400,
+            "'x' not a valid key=value pair (missing equal-sign) in Authorization header: 'AWS4-HMAC-SHA256 x'.",
+        ),
+    ),
+    "another body": (
+        lambda environ: environ | {"wsgi.input": OnlyRead(b"x" * int(environ["CONTENT_LENGTH"]))},
+        ("InvalidSignatureException", MISMATCH),
+        None,
+    ),
+    "another host": (
+        lambda environ: environ | {"HTTP_HOST": "localhost:8000"},
+        ("InvalidSignatureException", MISMATCH),
+        ("SignatureDoesNotMatch", 403, MISMATCH),
+    ),
+}
+
+
+@pytest.mark.parametrize(("bend", "json_says", "query_says"), AUTHENTICATION.values(), ids=AUTHENTICATION)
+def test_both_protocols_refuse_in_their_own_words(bend: Any, json_says: Any, query_says: Any) -> None:
+    operations = Operations({})
+    answer = send(bend(signed_environ()), operations)
+    assert (answer.status, answer.document) == (400, {"__type": json_says[0], "message": json_says[1]})
+    if query_says:
+        answer = send(bend(sts_environ()), operations)
+        read = answer.as_botocore_reads_it("sts", "GetCallerIdentity")
+        assert (read["Error"]["Code"], answer.status, read["Error"]["Message"]) == query_says
+        assert read["ResponseMetadata"]["RequestId"] == answer.headers["x-amzn-requestid"]
+    assert operations.calls == []
+
+
+@pytest.mark.parametrize("access_key_id", ["AKIDNOBODY", "AKIDSWITCHEDOFF"])
+def test_an_unknown_key_and_a_switched_off_one_are_answered_alike(access_key_id: str) -> None:
+    answer = send(signed_environ(access_key_id=access_key_id))
+    assert answer.document == {
+        "__type": "UnrecognizedClientException",
+        "message": "The security token included in the request is invalid.",
+    }
+    answer = send(sts_environ(access_key_id=access_key_id))
+    assert answer.status == 403
+    assert answer.as_botocore_reads_it("sts", "GetCallerIdentity")["Error"]["Code"] == "InvalidClientTokenId"
+
+
+def test_an_unsigned_target_or_one_spelt_with_underscores_changes_nothing() -> None:
+    # A header X_Amz_Target overwrites X-Amz-Target in WSGI; what then arrives is not what was signed.
+    replaced = signed_environ(target="TrentService.ListKeys") | {
+        "HTTP_X_AMZ_TARGET": "TrentService.ScheduleKeyDeletion"
+    }
+    assert send(replaced).document["__type"] == "InvalidSignatureException"
+    added = sts_environ() | {"HTTP_X_AMZ_TARGET": "TrentService.ScheduleKeyDeletion"}
+    answer = send(added)
+    assert answer.document == {
+        "__type": "InvalidSignatureException",
+        "message": "'x-amz-target' must be a 'SignedHeader' in the AWS Authorization.",
+    }
+
+
+def test_authentication_comes_before_anything_that_knows_the_body() -> None:
+    assert send(signed_environ(b"[", secret="guess")).document["__type"] == "InvalidSignatureException"
+    assert send(signed_environ(b"[")).document["__type"] == "SerializationException"
+
+
+# Bodies
+
+
+def test_a_body_is_read_to_its_length_and_one_without_a_length_to_its_end() -> None:
+    body = json.dumps({"Description": "x" * 20_000}).encode()
+    for length in (str(len(body)), ""):
+        operations = Operations({})
+        environ = signed_environ(body, target="TrentService.CreateKey") | {"CONTENT_LENGTH": length}
+        assert send(environ, operations).status == 200
+        assert operations.calls[0][2] == {"Description": "x" * 20_000}
+
+
+def test_a_body_over_the_limit_is_refused_and_read_away() -> None:
+    body = b"x" * (handler.MAX_BODY_BYTES + 1)
+    for length in (str(len(body)), ""):
+        environ = signed_environ(body) | {"CONTENT_LENGTH": length}
+        answer = send(environ)
+        assert (answer.status, answer.document["__type"]) == (413, "RequestEntityTooLargeException")
+        assert environ["wsgi.input"].given == len(body)
+
+
+def test_a_body_at_the_limit_is_parsed() -> None:
+    frame = len(json.dumps({"Description": ""}))
+    body = json.dumps({"Description": "x" * (handler.MAX_BODY_BYTES - frame)}).encode()
+    assert len(body) == handler.MAX_BODY_BYTES
+    assert send(signed_environ(body, target="TrentService.CreateKey"), Operations({})).status == 200
+
+
+def test_a_body_cut_short_does_not_fit_its_signature() -> None:
+    environ = signed_environ(b'{"Limit":5}') | {"wsgi.input": OnlyRead(b'{"Lim')}
+    assert send(environ).document["__type"] == "InvalidSignatureException"
+
+
+@pytest.mark.parametrize("length", ["-1", "x", "\u0661", "1e3"])
+def test_a_length_that_is_none_counts_as_absent(length: str) -> None:
+    assert send(signed_environ() | {"CONTENT_LENGTH": length}).status == 200
+
+
+def test_a_length_that_is_wrong_does_not_fit_the_signature_or_the_limit() -> None:
+    short = send(signed_environ() | {"CONTENT_LENGTH": "0"})
+    assert short.document["__type"] == "InvalidSignatureException"
+    # Longer than the body: what is there is read, and it is what was signed.
+    assert send(signed_environ() | {"CONTENT_LENGTH": "9" * 5000}).status == 200
+
+
+def test_a_form_with_a_field_twice_or_too_many_fields_is_refused() -> None:
+    many = CALLER_IDENTITY + b"".join(b"&a%d=b" % i for i in range(1000))
+    for body in (CALLER_IDENTITY + b"&Action=AssumeRole", many, CALLER_IDENTITY + b"&a=\xff"):
+        answer = send(sts_environ(body))
+        assert answer.as_botocore_reads_it("sts", "GetCallerIdentity")["Error"]["Code"] == "MalformedInput"

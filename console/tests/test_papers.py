@@ -1,0 +1,44 @@
+"""The repository's papers say what the code does."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from kmsapp import dispatch, service_models
+from kmsapp.testing import ROOT
+
+TITLES = {"AWS KMS": "kms", "AWS CloudHSM v2": "cloudhsm", "AWS STS": "sts"}
+OPERATION = re.compile(r"\b[A-Z][A-Za-z]+\b")
+
+
+def section(title: str) -> str:
+    text = (ROOT / "docs" / "coverage.md").read_text()
+    found = re.search(rf"^## {re.escape(title)}[^\n]*\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, f"docs/coverage.md has no section {title!r}"
+    return found.group(1)
+
+
+def built_in(title: str) -> set[str]:
+    rows = re.findall(r"^\| ([A-Z]\w+) \|", section(f"{title}: built"), re.MULTILINE)
+    return set(rows)
+
+
+@pytest.mark.parametrize(("title", "service"), TITLES.items(), ids=TITLES.values())
+def test_coverage_names_every_operation_where_it_belongs(title: str, service: str) -> None:
+    published = set(service_models.service(service).operation_names)
+    built = {name for name in published if dispatch.is_built(f"{service}:{name}")}
+    assert built_in(title) == built
+    assert set(OPERATION.findall(section(f"{title}: not built yet"))) == published - built
+    text = (ROOT / "docs" / "coverage.md").read_text()
+    assert f"## {title}: built ({len(built)} of {len(published)})" in text
+
+
+def test_papers_name_only_files_that_are_there() -> None:
+    missing = []
+    for paper in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:\s]+)\)", paper.read_text()):
+            if not (paper.parent / target).exists():
+                missing.append(f"{paper.relative_to(ROOT)}: {target}")
+    assert not missing, missing

@@ -110,8 +110,11 @@ class ClusterCredential(models.Model):
 
     cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="credentials")
     user_name = models.CharField(max_length=32)
+    role = models.CharField(max_length=16, default="crypto-user")  # of HSM users: admin or crypto-user
     password_sealed = models.BinaryField(editable=False)
     pending_password_sealed = models.BinaryField(null=True, editable=False)
+    # Whether connections of this user are kept open: from a connect that succeeded until the disconnect.
+    connected = models.BooleanField(default=False)
 
     class Meta:
         constraints = [
@@ -127,7 +130,6 @@ class HsmOnPreviousPassword(models.Model):
 
     hsm = models.ForeignKey(Hsm, on_delete=models.CASCADE, related_name="previous_passwords")
     credential = models.ForeignKey(ClusterCredential, on_delete=models.CASCADE)
-    password_sealed = models.BinaryField(editable=False)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["hsm", "credential"], name="one_previous_password_per_hsm")]

@@ -34,7 +34,7 @@ WEB = "web"  # Django's SECRET_KEY; nothing is sealed with it
 PURPOSES = (ACCESS_KEY, CLUSTER_CREDENTIAL, HSM_PIN, HSM_SO_PIN, BACKUP_KEY, INSTALLATION_ROOT, WEB)
 
 WEB_WORKER = (ACCESS_KEY, CLUSTER_CREDENTIAL, WEB)
-SUPERVISOR = (CLUSTER_CREDENTIAL, HSM_PIN, HSM_SO_PIN, INSTALLATION_ROOT, WEB)
+SUPERVISOR = (CLUSTER_CREDENTIAL, HSM_PIN, HSM_SO_PIN, BACKUP_KEY, INSTALLATION_ROOT, WEB)
 JOBS = (CLUSTER_CREDENTIAL, WEB)
 
 _VERSION = b"\x01"
@@ -94,7 +94,7 @@ class Keyring:
         body = AESGCM(self._subkey_for(purpose)).encrypt(nonce, secret, _associated_data(purpose, table, row))
         return _VERSION + self.master_key_id + nonce + body
 
-    def open(self, sealed: bytes, *, purpose: str, table: str, row: object) -> bytes:
+    def open(self, sealed: bytes | memoryview, *, purpose: str, table: str, row: object) -> bytes:
         """Return the secret. Raises SealingError if this is not its master key, purpose, table and row."""
         sealed = bytes(sealed)
         if sealed[:1] != _VERSION:

@@ -6,3 +6,7 @@ from django.apps import AppConfig
 class KmsappConfig(AppConfig):
     name = "kmsapp"
     verbose_name = "AWS KMS and identities"
+
+    def ready(self) -> None:
+        # Their job handlers must be known wherever jobs run, also where no call is ever dispatched.
+        from kmsapp import audit, key_store_jobs  # noqa: F401

@@ -22,7 +22,9 @@ class Account(models.Model):
 
     class Meta:
         ordering = ["account_id"]
-        constraints = [models.CheckConstraint(condition=Q(account_id__regex=r"^[0-9]{12}$"), name="account_id_is_12_digits")]
+        constraints = [
+            models.CheckConstraint(condition=Q(account_id__regex=r"^[0-9]{12}$"), name="account_id_is_12_digits")
+        ]
 
     def __str__(self) -> str:
         return self.account_id

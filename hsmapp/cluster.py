@@ -1,0 +1,156 @@
+"""What KMS sees of a cluster: make a key, encrypt, decrypt, random bytes.
+
+Nothing above this module knows sockets, handles, mechanisms or which HSM answered. A call goes to one HSM whose
+connections are ready; if that HSM can't be reached the next one is asked. An HSM that lacks a key, or holds a damaged
+one, gets it from the masked key and is asked again: "not there" is no answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from django.conf import settings
+
+from hsmapp import epochs
+from hsmapp.connections import Pool, pool
+from hsmapp.device import protocol
+from hsmapp.device.protocol import Connection, HsmAnswerError, HsmUnreachableError
+from hsmapp.errors import HsmError, InvalidCiphertextError, KeyMaterialError, NoHsmAnswersError, NotEnoughHsmsError
+from hsmapp.models import Hsm, MaskedKey
+from hsmapp.states import HsmState
+
+Answer = TypeVar("Answer")
+
+CRYPTO_SECONDS = 1.0
+KEY_SECONDS = 5.0
+
+# Answers that say "not here, not now": the next HSM is asked.
+_ELSEWHERE = {protocol.NOT_SERVING, protocol.NOT_LOGGED_IN, protocol.TOKEN_FAILED, protocol.BUSY}
+# Answers that say the key must be made again here from its masked key.
+_MENDABLE = {protocol.KEY_NOT_FOUND, protocol.KEY_DAMAGED}
+
+
+@dataclass(frozen=True)
+class Material:
+    """Where a key's material is and how it proves itself."""
+
+    cluster_pk: int
+    owner: str  # HSM user
+    label: str  # key ARN
+    backing_key_id: str  # 64 hex characters
+    check: bytes
+
+    @classmethod
+    def of(cls, row: MaskedKey) -> Material:
+        return cls(row.cluster_id, row.owner, row.label, row.backing_key_id, bytes(row.check_ciphertext))
+
+
+@dataclass(frozen=True)
+class Zone:
+    """Active HSMs of one Availability Zone."""
+
+    name: str
+    hsm_ids: tuple[str, ...]
+
+
+_active: epochs.Cached[tuple[tuple[str, str], ...]] = epochs.Cached()
+
+
+def active_hsms(account: str, cluster_pk: int) -> tuple[tuple[str, str], ...]:
+    """(HSM id, Availability Zone) of the cluster's active HSMs."""
+    return _active.get(account, ("active hsms", cluster_pk), lambda: _read_active(cluster_pk))
+
+
+def _read_active(cluster_pk: int) -> tuple[tuple[str, str], ...]:
+    rows = Hsm.objects.filter(cluster_id=cluster_pk, state=HsmState.ACTIVE).order_by("hsm_id")
+    return tuple(rows.values_list("hsm_id", "availability_zone"))
+
+
+def require_enough_hsms(hsms: tuple[tuple[str, str], ...]) -> None:
+    """Raise NotEnoughHsmsError unless a new key may be made: two active HSMs in different Availability Zones."""
+    zones = {zone for _, zone in hsms}
+    needed = settings.MIN_ACTIVE_HSMS
+    if len(hsms) < needed or len(zones) < needed:
+        raise NotEnoughHsmsError(len(hsms), len(zones), needed)
+
+
+def encrypt(material: Material, plaintext: bytes, *, aad: bytes) -> tuple[bytes, bytes]:
+    """Return (IV of 12 bytes, ciphertext + 16-byte tag). The HSM makes the IV.
+
+    Raises: NoHsmAnswersError, KeyMaterialError.
+    """
+    args = {"label": material.label, "check": material.check, "plaintext": plaintext, "aad": aad}
+    answer = _use(material, "encrypt", args)
+    return answer["iv"], answer["sealed"]
+
+
+def decrypt(material: Material, iv: bytes, sealed: bytes, *, aad: bytes) -> bytes:
+    """Return the plaintext.
+
+    Raises: InvalidCiphertextError when an HSM with the right key refuses; NoHsmAnswersError; KeyMaterialError.
+    """
+    args = {"label": material.label, "check": material.check, "iv": iv, "sealed": sealed, "aad": aad}
+    plaintext: bytes = _use(material, "decrypt", args)["plaintext"]
+    return plaintext
+
+
+def random(cluster_pk: int, owner: str, length: int) -> bytes:
+    """Random bytes (1 to 1,024) from one of the cluster's HSMs."""
+    data: bytes = on_any_hsm(
+        pool(cluster_pk, owner),
+        lambda connection: connection.call("random", {"length": length}, deadline_seconds=CRYPTO_SECONDS),
+    )["data"]
+    return data
+
+
+def on_any_hsm(hsms: Pool, ask: Callable[[Connection], Answer]) -> Answer:
+    """Ask one HSM after the other until one answers. Raises NoHsmAnswersError; other answers pass as HsmAnswerError."""
+    for _ in range(2):  # a second round for the case that all connections at hand were those of a process that ended
+        for hsm_id in hsms.ready():
+            try:
+                with hsms.connection(hsm_id) as connection:
+                    return ask(connection)
+            except HsmUnreachableError:
+                continue
+            except HsmAnswerError as error:
+                if error.name not in _ELSEWHERE:
+                    raise
+    raise NoHsmAnswersError("No HSM of the cluster answers.")
+
+
+def _use(material: Material, op: str, args: dict[str, Any]) -> dict[str, Any]:
+    def ask(connection: Connection) -> dict[str, Any]:
+        try:
+            return connection.call(op, args, deadline_seconds=CRYPTO_SECONDS)
+        except HsmAnswerError as error:
+            if error.name not in _MENDABLE:
+                raise
+        _restore(connection, material)
+        return connection.call(op, args, deadline_seconds=CRYPTO_SECONDS)
+
+    try:
+        return on_any_hsm(pool(material.cluster_pk, material.owner), ask)
+    except HsmAnswerError as error:
+        raise _translated(error, material) from error
+
+
+def _restore(connection: Connection, material: Material) -> None:
+    """Give this HSM the key from its masked key."""
+    row = MaskedKey.objects.filter(label=material.label, backing_key_id=material.backing_key_id).first()
+    if row is None:
+        raise KeyMaterialError(f"There is no masked key of {material.label}.")
+    args = {
+        "label": row.label,
+        "id": row.backing_key_id,
+        "masked": bytes(row.masked),
+        "check": bytes(row.check_ciphertext),
+    }
+    connection.call("restore_key", args, deadline_seconds=KEY_SECONDS)
+
+
+def _translated(error: HsmAnswerError, material: Material) -> HsmError:
+    if error.name == protocol.INVALID_CIPHERTEXT:
+        return InvalidCiphertextError("The ciphertext does not open.")
+    return KeyMaterialError(f"The key material of {material.label} can't be used: {error.name}.")

@@ -1,0 +1,205 @@
+"""Make a key in a cluster: on every active HSM, or nowhere.
+
+    1. intent row (open), before the first HSM is touched
+    2. one HSM makes a session key and gives the masked key and its check ciphertext; nothing persistent exists yet
+    3. every active HSM unwraps the masked key into a persistent key and verifies the check ciphertext
+    4. one transaction: intent open -> done, the masked key, and whatever `commit` writes (KMS's key, its alias, the
+       audit record)
+
+A failure before 4 moves the intent to abandoned and destroys what 3 made. What can't be destroyed now, because its HSM
+is away or this process is killed, is destroyed when that HSM comes back (resync.py): its intent is not *done*.
+"""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from django.db import IntegrityError, transaction
+
+from hsmapp import clock, cluster, epochs
+from hsmapp.connections import Pool, pool
+from hsmapp.device import protocol
+from hsmapp.device.protocol import HsmAnswerError, HsmUnreachableError
+from hsmapp.errors import (
+    CapacityError,
+    HsmError,
+    IntentLostError,
+    KeyMaterialError,
+    NoHsmAnswersError,
+    ReservedError,
+)
+from hsmapp.models import Cluster, KeyIntent, MaskedKey
+from hsmapp.states import IntentState
+
+Made = TypeVar("Made")
+
+INTENT_SECONDS = 30
+ATTEMPTS = 3
+WAIT_SECONDS = 2.0  # for a connection: an HSM that is active but has just come back is being logged in to
+
+
+@dataclass(frozen=True)
+class NewKey:
+    """What is asked for."""
+
+    cluster: Cluster
+    owner: str  # HSM user
+    label: str  # key ARN
+    reserves: str = ""  # a name nobody else may take while the key is being made
+    requested_by: str = ""
+
+
+@dataclass(frozen=True)
+class _Wrapped:
+    masked: bytes
+    check: bytes
+
+
+def create_key(new: NewKey, commit: Callable[[MaskedKey], Made]) -> Made:
+    """Make the key and return what `commit` returned. `commit` runs in the transaction that makes the key final.
+
+    Raises: NotEnoughHsmsError, CapacityError, ReservedError, NoHsmAnswersError, KeyMaterialError, IntentLostError, and
+    whatever `commit` raises; after each of them no key, row or object remains.
+    """
+    away: set[str] = set()
+    for attempt in range(1, ATTEMPTS + 1):
+        hsms = tuple(hsm for hsm in cluster.active_hsms(new.cluster.account, new.cluster.pk) if hsm[0] not in away)
+        cluster.require_enough_hsms(hsms)
+        intent = _open_intent(new, attempt, [hsm_id for hsm_id, _ in hsms])
+        try:
+            return _carry_out(new, intent, hsms, commit, away)
+        except _HsmLeftError:
+            _give_up(intent, new)
+        except BaseException:
+            _give_up(intent, new)
+            raise
+    raise NoHsmAnswersError("The HSMs of the cluster did not answer while the key was being made.")
+
+
+class _HsmLeftError(HsmError):
+    """An HSM left while the key was being made: the key is made again, under a new intent, without that HSM."""
+
+
+def _open_intent(new: NewKey, attempt: int, hsm_ids: list[str]) -> KeyIntent:
+    now = clock.now()
+    try:
+        with transaction.atomic():
+            return KeyIntent.objects.create(
+                cluster=new.cluster,
+                label=new.label,
+                backing_key_id=secrets.token_hex(32),
+                attempt=attempt,
+                hsms=hsm_ids,
+                reserves=new.reserves,
+                requested_by=new.requested_by,
+                created_at=now,
+                deadline=now + datetime.timedelta(seconds=INTENT_SECONDS),
+            )
+    except IntegrityError as error:
+        raise ReservedError(f"{new.reserves} is being taken by another key.") from error
+
+
+def _carry_out(
+    new: NewKey,
+    intent: KeyIntent,
+    hsms: tuple[tuple[str, str], ...],
+    commit: Callable[[MaskedKey], Made],
+    away: set[str],
+) -> Made:
+    connections = pool(new.cluster.pk, new.owner)
+    wrapped = _generate(connections, intent, hsms, away)
+    took = tuple(hsm for hsm in hsms if _persist(connections, hsm[0], intent, wrapped, away))
+    cluster.require_enough_hsms(took)
+    return _finish(new, intent, wrapped, commit)
+
+
+def _generate(connections: Pool, intent: KeyIntent, hsms: tuple[tuple[str, str], ...], away: set[str]) -> _Wrapped:
+    hsm_id = hsms[intent.pk % len(hsms)][0]
+    try:
+        with connections.connection(hsm_id, wait_seconds=WAIT_SECONDS) as connection:
+            answer = connection.call(
+                "generate_key",
+                {"label": intent.label, "id": intent.backing_key_id},
+                deadline_seconds=cluster.KEY_SECONDS,
+            )
+    except HsmUnreachableError as error:
+        away.add(hsm_id)
+        raise _HsmLeftError(hsm_id) from error
+    except HsmAnswerError as error:
+        if error.name in {protocol.NOT_SERVING, protocol.TOKEN_FAILED, protocol.NOT_LOGGED_IN}:
+            away.add(hsm_id)
+            raise _HsmLeftError(hsm_id) from error
+        raise _refused(error, intent) from error
+    return _Wrapped(answer["masked"], answer["check"])
+
+
+def _persist(connections: Pool, hsm_id: str, intent: KeyIntent, wrapped: _Wrapped, away: set[str]) -> bool:
+    """Whether this HSM has taken the key. One that has left gets it when it comes back."""
+    args = {
+        "label": intent.label,
+        "id": intent.backing_key_id,
+        "masked": wrapped.masked,
+        "check": wrapped.check,
+    }
+    try:
+        with connections.connection(hsm_id, wait_seconds=WAIT_SECONDS) as connection:
+            connection.call("restore_key", args, deadline_seconds=cluster.KEY_SECONDS)
+    except HsmUnreachableError:
+        away.add(hsm_id)
+        return False
+    except HsmAnswerError as error:
+        if error.name in {protocol.NOT_SERVING, protocol.TOKEN_FAILED, protocol.NOT_LOGGED_IN}:
+            away.add(hsm_id)
+            return False
+        raise _refused(error, intent) from error
+    return True
+
+
+def _finish(new: NewKey, intent: KeyIntent, wrapped: _Wrapped, commit: Callable[[MaskedKey], Made]) -> Made:
+    with transaction.atomic():
+        won = KeyIntent.objects.filter(pk=intent.pk, state=IntentState.OPEN).update(state=IntentState.DONE)
+        if won != 1:
+            raise IntentLostError(f"Making {intent.label} took longer than {INTENT_SECONDS} seconds.")
+        masked_key = MaskedKey.objects.create(
+            cluster=new.cluster,
+            label=intent.label,
+            backing_key_id=intent.backing_key_id,
+            owner=new.owner,
+            masked=wrapped.masked,
+            check_ciphertext=wrapped.check,
+            created_at=clock.now(),
+        )
+        made = commit(masked_key)
+        epochs.raise_epoch(new.cluster.account)
+        return made
+
+
+def _give_up(intent: KeyIntent, new: NewKey) -> None:
+    """Abandon the intent and destroy what its HSMs made. The row stays until every HSM is known to be clean."""
+    if not KeyIntent.objects.filter(pk=intent.pk).exclude(state=IntentState.DONE).update(state=IntentState.ABANDONED):
+        return
+    connections = pool(new.cluster.pk, new.owner)
+    left = [hsm_id for hsm_id in intent.hsms if not _destroyed(connections, hsm_id, intent)]
+    KeyIntent.objects.filter(pk=intent.pk).update(hsms=left)
+
+
+def _destroyed(connections: Pool, hsm_id: str, intent: KeyIntent) -> bool:
+    try:
+        with connections.connection(hsm_id) as connection:
+            args = {"label": intent.label, "id": intent.backing_key_id}
+            connection.call("destroy_key", args, deadline_seconds=cluster.KEY_SECONDS)
+    except HsmAnswerError as error:
+        return error.name == protocol.KEY_NOT_FOUND
+    except HsmUnreachableError:
+        return False
+    return True
+
+
+def _refused(error: HsmAnswerError, intent: KeyIntent) -> HsmError:
+    if error.name == protocol.CAPACITY_EXCEEDED:
+        return CapacityError("The cluster holds as many keys as its HSM type can.")
+    return KeyMaterialError(f"An HSM refused to make {intent.label}: {error.name}.")

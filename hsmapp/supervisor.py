@@ -1,0 +1,324 @@
+"""Runs the HSM processes of this machine: one thread per HSM keeps its process running, up to date and serving.
+
+A keeper's round: start the process, prove who we are to it, bring it up to date, let it serve, write ACTIVE; watch it
+until it ends or stops answering, write DEGRADED, and begin again. The process dies with its keeper (its standard input
+closes, and the kernel kills it if the supervisor is killed).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connection
+
+from hsmapp import hsms, replication, resync, softhsm
+from hsmapp.device import protocol
+from hsmapp.device.protocol import Connection, HsmAnswerError, HsmUnreachableError
+from hsmapp.models import Hsm, KeyIntent
+from hsmapp.replication import Device
+from hsmapp.states import (
+    HSM_CREATED,
+    HSM_PROCESS_ENDED,
+    HSM_STOPPED,
+    HSM_SYNCHRONIZING,
+    ClusterState,
+    HsmState,
+    IntentState,
+)
+
+logger = logging.getLogger(__name__)
+
+START_SECONDS = 20.0
+PROBE_EVERY_SECONDS = 1.0
+PROBE_SECONDS = 2.0
+ROUND_SECONDS = 0.2
+BACK_OFF_SECONDS = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
+STOP_SECONDS = 2.0
+
+
+class ProcessEndedError(Exception):
+    """The HSM process ended or does not answer."""
+
+
+def hsm_folder(hsm_id: str) -> Path:
+    """Where an HSM keeps its token, its users and the owners of its keys."""
+    folder: Path = settings.DATA / "hsm" / hsm_id
+    return folder
+
+
+def socket_path(hsm_id: str) -> Path:
+    path: Path = settings.DATA / "run" / f"{hsm_id}.sock"
+    return path
+
+
+@dataclass
+class HsmProcess:
+    """A running HSM process and the supervisor's connection to it."""
+
+    child: subprocess.Popen[bytes]
+    control_secret: bytes = field(repr=False)
+    control: Connection | None = None
+
+    def ended(self) -> bool:
+        return self.child.poll() is not None
+
+    def stop(self) -> None:
+        """Close its standard input, which ends it; kill it if it does not (a frozen one)."""
+        if self.control is not None:
+            self.control.close()
+        if self.child.stdin is not None:
+            self.child.stdin.close()
+        try:
+            self.child.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+        if self.child.stdout is not None:
+            self.child.stdout.close()
+
+
+class Keeper(threading.Thread):
+    """Keeps one HSM running."""
+
+    def __init__(self, hsm_id: str, supervisor: Supervisor):
+        super().__init__(name=f"keeper of {hsm_id}", daemon=True)
+        self.hsm_id = hsm_id
+        self.device: Device | None = None  # while its process answers
+        self._supervisor = supervisor
+        self._stopping = threading.Event()
+        self._failures = 0
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                close_old_connections()
+                self._round()
+                self._stopping.wait(BACK_OFF_SECONDS[min(self._failures, len(BACK_OFF_SECONDS) - 1)])
+        finally:
+            connection.close()
+
+    def _round(self) -> None:
+        """One life of the HSM process."""
+        process: HsmProcess | None = None
+        try:
+            hsm = Hsm.objects.select_related("cluster").get(hsm_id=self.hsm_id)
+            process = self._start(hsm)
+            self._connect(hsm, process)
+            self._watch(hsm, process)
+        except (ProcessEndedError, HsmUnreachableError, HsmAnswerError, OSError, DatabaseError) as error:
+            self._failures += 1
+            if not self._stopping.is_set():
+                logger.warning("%s: %s", self.hsm_id, error)
+        finally:
+            self.device = None
+            if process is not None:
+                process.stop()
+            if not self._stopping.is_set():
+                self._write_degraded()
+
+    def _start(self, hsm: Hsm) -> HsmProcess:
+        """Start the process and hand it what it needs on its standard input, never in argv or the environment."""
+        folder, socket = hsm_folder(hsm.hsm_id), socket_path(hsm.hsm_id)
+        for path in (folder, socket.parent):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        child = subprocess.Popen(  # noqa: S603 - our own program, an id from our own database
+            [sys.executable, "-m", "hsmapp.device", hsm.hsm_id],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=settings.BASE,
+            start_new_session=True,
+        )
+        process = HsmProcess(child, secrets.token_bytes(32))
+        config = {
+            "parent_pid": os.getpid(),
+            "hsm_id": hsm.hsm_id,
+            "module": str(softhsm.find_module(settings.DATA)),
+            "folder": str(folder),
+            "lock": str(folder.parent / f"{hsm.hsm_id}.lock"),
+            "socket": str(socket),
+            "pin": hsms.pin(hsm),
+            "control_secret": process.control_secret,
+            "capacity": hsm.cluster.capacity,
+        }
+        if not hsm.token_made:
+            config["so_pin"] = hsms.so_pin(hsm)
+        try:
+            self._hand_over(child, config)
+        except BaseException:
+            process.stop()
+            raise
+        return process
+
+    def _hand_over(self, child: subprocess.Popen[bytes], config: dict[str, object]) -> None:
+        if child.stdin is None or child.stdout is None:
+            raise ProcessEndedError("the HSM process has no standard input or output")
+        child.stdin.write(protocol.pack(config))
+        child.stdin.flush()
+        timer = threading.Timer(START_SECONDS, child.kill)
+        timer.start()
+        try:
+            line = child.stdout.readline()
+        finally:
+            timer.cancel()
+        if line != b"ready\n":
+            raise ProcessEndedError(f"the HSM process ended with status {child.wait()} before it was ready")
+
+    def _connect(self, hsm: Hsm, process: HsmProcess) -> None:
+        process.control = Connection.connect(socket_path(hsm.hsm_id), 1.0)
+        process.control.call("control", {"secret": process.control_secret}, deadline_seconds=PROBE_SECONDS)
+        hsm.token_made = True
+        hsm.address = str(socket_path(hsm.hsm_id))
+        hsm.save(update_fields=["token_made", "address"])
+        self.device = Device(hsm, process.control)
+
+    def _watch(self, hsm: Hsm, process: HsmProcess) -> None:
+        """Serve as soon as the cluster allows it, and stay until the process fails."""
+        serving = False
+        next_probe = 0.0
+        while not self._stopping.is_set():
+            if process.ended():
+                raise ProcessEndedError(f"the HSM process ended with status {process.child.returncode}")
+            if not serving:
+                serving = self._serve_if_ready(hsm)
+            elif time.monotonic() >= next_probe:
+                self._probe()
+                next_probe = time.monotonic() + PROBE_EVERY_SECONDS
+            try:
+                process.child.wait(ROUND_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+
+    def _serve_if_ready(self, hsm: Hsm) -> bool:
+        device = self.device
+        hsm.cluster.refresh_from_db()
+        if device is None or hsm.cluster.masking_key_backup is None:
+            close_old_connections()
+            return False  # the cluster is not founded yet: found_clusters() does that
+        with self._supervisor.cluster_lock(hsm.cluster_id):
+            if not device.ask("masking_key")["present"]:
+                peer = self._supervisor.peer_of(hsm)
+                if peer is None:
+                    return False
+                replication.join(device, peer)
+            if hsm.state != HsmState.CREATE_IN_PROGRESS:
+                hsms.set_state(hsm, HsmState.DEGRADED, HSM_SYNCHRONIZING)
+            report = resync.bring_up_to_date(device)
+            device.ask("serve")
+        hsms.set_state(hsm, HsmState.ACTIVE, HSM_CREATED)
+        self._failures = 0
+        logger.info("%s serves; restored %d keys, destroyed %d", hsm.hsm_id, report.restored, report.destroyed)
+        return True
+
+    def _probe(self) -> None:
+        if self.device is not None:
+            self.device.ask_within(PROBE_SECONDS, "health")
+
+    def _write_degraded(self) -> None:
+        try:
+            hsm = Hsm.objects.select_related("cluster").get(hsm_id=self.hsm_id)
+            if hsm.state == HsmState.ACTIVE:
+                hsms.set_state(hsm, HsmState.DEGRADED, HSM_PROCESS_ENDED)
+        except DatabaseError:
+            logger.exception("%s: its state can't be written", self.hsm_id)
+
+
+class Supervisor:
+    """The keepers of this machine."""
+
+    def __init__(self) -> None:
+        self._keepers: dict[str, Keeper] = {}
+        self._locks: dict[int, threading.Lock] = {}
+        self._locks_guard = threading.Lock()
+
+    def cluster_lock(self, cluster_pk: int) -> threading.Lock:
+        """One HSM of a cluster at a time is changed in ways that involve its peers."""
+        with self._locks_guard:
+            return self._locks.setdefault(cluster_pk, threading.Lock())
+
+    def peer_of(self, hsm: Hsm) -> Device | None:
+        """Another HSM of the cluster that runs here and holds the masking key."""
+        for keeper in list(self._keepers.values()):
+            device = keeper.device
+            if device is None or keeper.hsm_id == hsm.hsm_id or device.hsm.cluster_id != hsm.cluster_id:
+                continue
+            if device.ask("masking_key")["present"]:
+                return device
+        return None
+
+    def round(self) -> None:
+        """Start keepers for HSMs that are wanted, stop those of HSMs that are not, found clusters that are complete."""
+        wanted = set(Hsm.objects.filter(wanted=True).exclude(state=HsmState.DELETED).values_list("hsm_id", flat=True))
+        for hsm_id in self._keepers.keys() - wanted:
+            self._retire(self._keepers.pop(hsm_id))
+        for hsm_id in wanted:
+            keeper = self._keepers.get(hsm_id)
+            if keeper is None or not keeper.is_alive():
+                self._keepers[hsm_id] = Keeper(hsm_id, self)
+                self._keepers[hsm_id].start()
+        self._found_clusters()
+        self._clean_abandoned()
+
+    def stop(self) -> None:
+        for keeper in self._keepers.values():
+            keeper.stop()
+        for keeper in self._keepers.values():
+            keeper.join(STOP_SECONDS * 2)
+        self._keepers.clear()
+
+    def _retire(self, keeper: Keeper) -> None:
+        keeper.stop()
+        keeper.join(STOP_SECONDS * 2)
+        hsm = Hsm.objects.select_related("cluster").filter(hsm_id=keeper.hsm_id).first()
+        if hsm is not None and hsm.state == HsmState.ACTIVE:
+            hsms.set_state(hsm, HsmState.DEGRADED, HSM_STOPPED)
+
+    def _found_clusters(self) -> None:
+        waiting = Hsm.objects.filter(cluster__state=ClusterState.INITIALIZE_IN_PROGRESS, wanted=True)
+        for cluster_pk in set(waiting.values_list("cluster_id", flat=True)):
+            ids = set(waiting.filter(cluster_id=cluster_pk).values_list("hsm_id", flat=True))
+            devices = [keeper.device for keeper in self._keepers.values() if keeper.hsm_id in ids and keeper.device]
+            if len(devices) == len(ids):
+                with self.cluster_lock(cluster_pk):
+                    devices.sort(key=lambda device: device.hsm.hsm_id)
+                    replication.found(devices[0].hsm.cluster, devices)
+
+    def _clean_abandoned(self) -> None:
+        """Destroy what abandoned intents left on HSMs that serve; on the others it goes before they serve again."""
+        for intent in KeyIntent.objects.filter(state=IntentState.ABANDONED).exclude(hsms=[])[:100]:
+            devices = {keeper.hsm_id: keeper.device for keeper in self._keepers.values() if keeper.device is not None}
+            resync.clean(intent, devices)
+
+
+def run() -> None:
+    """Supervise until SIGTERM or SIGINT; then stop every HSM process."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    supervise(stop)
+
+
+def supervise(stop: threading.Event) -> None:
+    """Supervise until `stop` is set."""
+    supervisor = Supervisor()
+    try:
+        while not stop.wait(ROUND_SECONDS):
+            try:
+                close_old_connections()
+                supervisor.round()
+            except (DatabaseError, HsmUnreachableError, HsmAnswerError):
+                logger.exception("the supervisor's round failed; it is tried again")
+    finally:
+        supervisor.stop()

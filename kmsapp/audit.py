@@ -1,0 +1,199 @@
+"""The audit record: one CloudTrail-shaped event per call, written before its answer leaves.
+
+A call that changes something writes its event as a row in the transaction of the change (`record_change`). Every other
+call, and every refusal, is a line in an append-only file of this process (`append`): in the kernel before the answer,
+so kill -9 loses none, and fsynced every 50 ms, so a power cut may lose that much. The lines of a file form a hash
+chain. The job `read in` copies lines into rows, each exactly once by its event id. If a write fails there is no answer.
+
+Frame: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import secrets
+import threading
+import uuid
+from pathlib import Path
+from typing import IO, Any
+
+from django.conf import settings
+from django.db import transaction
+
+from hsmapp import clock, jobs
+from kmsapp.call import Call
+from kmsapp.errors import KmsError
+from kmsapp.models import AuditChain, AuditEvent
+
+FSYNC_SECONDS = 0.05
+READ_LINES = 500
+Event = dict[str, Any]
+
+_SOURCES = {
+    "kms": "kms.amazonaws.com",
+    "cloudhsm": "cloudhsm.amazonaws.com",
+    "sts": "sts.amazonaws.com",
+    "iam": "iam.amazonaws.com",
+    "console": "kms.amazonaws.com",
+}
+
+
+def event(call: Call, *, name: str = "", error: KmsError | None = None, response: Event | None = None) -> Event:
+    """The event of a call, or of a part of it (`name`: another operation than the call's own)."""
+    caller = call.caller
+    record: Event = {
+        "eventVersion": "1.11",
+        "userIdentity": _user_identity(call),
+        "eventTime": clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "eventSource": _SOURCES[call.service],
+        "eventName": name or call.operation,
+        "awsRegion": caller.region,
+        "sourceIPAddress": caller.source_ip or "AWS Internal",
+        "userAgent": caller.user_agent[:1024],
+        "requestParameters": call.audit_parameters or None,
+        "responseElements": response,
+        "requestID": call.request_id,
+        "eventID": str(uuid.uuid4()),
+        "readOnly": call.read_only,
+        "resources": [{"accountId": caller.account, "type": "AWS::KMS::Key", "ARN": arn} for arn in call.resources],
+        "eventType": "AwsApiCall",
+        "managementEvent": True,
+        "recipientAccountId": caller.account,
+        "eventCategory": "Management",
+    }
+    if call.additional_event_data:
+        record["additionalEventData"] = dict(call.additional_event_data)
+    if error is not None:
+        # CloudTrail's own spelling of a refused authorization lacks the ending.
+        record["errorCode"] = "AccessDenied" if error.code == "AccessDeniedException" else error.code
+        record["errorMessage"] = error.message
+    return record
+
+
+def _user_identity(call: Call) -> Event:
+    caller = call.caller
+    identity: Event = {
+        "type": "IAMUser",
+        "principalId": caller.principal_id,
+        "arn": caller.principal_arn,
+        "accountId": caller.account,
+        "userName": caller.user_name,
+    }
+    if caller.access_key_id:
+        identity["accessKeyId"] = caller.access_key_id
+    if caller.via != "wire":
+        identity["invokedBy"] = caller.via
+    return identity
+
+
+def record_change(record: Event) -> None:
+    """Write the event as a row. Call inside the transaction of the change."""
+    AuditEvent.objects.create(**_row(record))
+
+
+def append(record: Event) -> None:
+    """Write the event to this process's file. Raises OSError: then there must be no answer."""
+    _file().append(record)
+
+
+def _row(record: Event) -> Event:
+    resources = record.get("resources") or [{}]
+    return {
+        "event_id": record["eventID"],
+        "event_time": datetime.datetime.fromisoformat(record["eventTime"]),
+        "account": record["recipientAccountId"],
+        "region": record["awsRegion"],
+        "event_source": record["eventSource"],
+        "event_name": record["eventName"],
+        "principal": record["userIdentity"].get("arn", ""),
+        "request_id": record.get("requestID", ""),
+        "error_code": record.get("errorCode", ""),
+        "resource": resources[0].get("ARN", ""),
+        "event": record,
+    }
+
+
+class ChainFile:
+    """An append-only file of lines {"chain": hash, "event": {...}}; each hash covers the line before and the event."""
+
+    def __init__(self, folder: Path):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.chain_id = f"{clock.now():%Y%m%dT%H%M%S}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.path = folder / f"{self.chain_id}.jsonl"
+        self._hash = hashlib.sha256(self.chain_id.encode()).hexdigest()
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        self._file: IO[bytes] = os.fdopen(descriptor, "ab", buffering=0)
+        self._lock = threading.Lock()
+        self._unsynced = threading.Event()
+        AuditChain.objects.create(chain_id=self.chain_id, file_name=self.path.name, started_at=clock.now())
+        threading.Thread(target=self._keep_synced, name="audit fsync", daemon=True).start()
+
+    def append(self, record: Event) -> None:
+        text = json.dumps(record, separators=(",", ":"))
+        with self._lock:
+            link = hashlib.sha256((self._hash + text).encode()).hexdigest()
+            line = f'{{"chain":"{link}","event":{text}}}\n'.encode()
+            if self._file.write(line) != len(line):
+                raise OSError("the audit file took only a part of the record")
+            self._hash = link
+        self._unsynced.set()
+
+    def _keep_synced(self) -> None:
+        while self._unsynced.wait():
+            self._unsynced.clear()
+            os.fsync(self._file.fileno())
+            threading.Event().wait(FSYNC_SECONDS)
+
+
+_files: dict[int, ChainFile] = {}
+_files_lock = threading.Lock()
+
+
+def _file() -> ChainFile:
+    """This process's file; a forked child opens its own."""
+    found = _files.get(os.getpid())
+    if found is None:
+        with _files_lock:
+            found = _files.get(os.getpid())
+            if found is None:
+                _files.clear()
+                found = _files[os.getpid()] = ChainFile(settings.DATA / "audit")
+    return found
+
+
+def open_file() -> None:
+    """Open this process's audit file now, so that no call has to."""
+    _file()
+
+
+@jobs.handler("read in audit files")
+def read_in(now: datetime.datetime) -> int:
+    """Copy new lines of all chains into rows. A line counts only with its newline: a torn tail waits for the rest."""
+    done = 0
+    for chain in AuditChain.objects.all():
+        path = settings.DATA / "audit" / chain.file_name
+        if path.exists() and path.stat().st_size > chain.read_bytes:
+            done += _read_in_chain(chain, path)
+    return done
+
+
+def _read_in_chain(chain: AuditChain, path: Path) -> int:
+    with path.open("rb") as file:
+        file.seek(chain.read_bytes)
+        lines: list[bytes] = []
+        while len(lines) < READ_LINES and (line := file.readline()).endswith(b"\n"):
+            lines.append(line)
+    if not lines:
+        return 0
+    records = [json.loads(line)["event"] for line in lines]
+    with transaction.atomic():
+        # Whoever moves the offset copies these lines; a second reader finds it moved and copies nothing.
+        end = chain.read_bytes + sum(map(len, lines))
+        moved = AuditChain.objects.filter(pk=chain.pk, read_bytes=chain.read_bytes).update(read_bytes=end)
+        if not moved:
+            return 0
+        AuditEvent.objects.bulk_create([AuditEvent(**_row(record)) for record in records], ignore_conflicts=True)
+    return len(records)

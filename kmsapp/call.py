@@ -1,0 +1,45 @@
+"""One call on its way through dispatch: who asks what, what was decided, and what the audit record will say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import transaction
+
+from hsmapp import epochs
+from kmsapp.caller import Caller
+
+
+@dataclass
+class Call:
+    """A call. Operations read `caller` and `params`, and tell what the audit record should hold."""
+
+    caller: Caller
+    service: str  # IAM prefix: kms, cloudhsm, sts, console
+    operation: str
+    params: dict[str, Any] = field(repr=False)  # may hold plaintext
+    request_id: str
+    read_only: bool
+    audit_parameters: dict[str, Any] = field(default_factory=dict)  # lowerCamel, nothing secret
+    resources: list[str] = field(default_factory=list)  # ARNs
+    additional_event_data: dict[str, Any] = field(default_factory=dict)
+    checked: list[str] = field(default_factory=list)  # actions that access.py allowed
+    recorded: bool = False
+
+    @contextmanager
+    def change(self, response: dict[str, Any] | None = None) -> Iterator[None]:
+        """One transaction: the change inside, the account's epoch, and the audit record."""
+        with transaction.atomic():
+            yield
+            self.record_change(response)
+
+    def record_change(self, response: dict[str, Any] | None = None, *, name: str = "") -> None:
+        """Raise the epoch and write the success, inside the transaction of the change."""
+        from kmsapp import audit
+
+        epochs.raise_epoch(self.caller.account)
+        audit.record_change(audit.event(self, name=name, response=response))
+        self.recorded = True

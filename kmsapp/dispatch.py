@@ -1,0 +1,72 @@
+"""The one way in: browser, AWS wire, Django admin and jobs all call `dispatch.call`.
+
+validate (AWS's service model) -> run (the operation authorizes through access.py) -> record (audit.py) -> answer.
+A refusal is recorded too. An operation that answers without having asked access.py is a bug and gets no answer out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kmsapp import audit, ids, operations, service_models, shapes
+from kmsapp.call import Call
+from kmsapp.caller import Caller
+from kmsapp.errors import KmsError, KMSInternalException, UnknownOperationException, UnsupportedOperationException
+from kmsapp.registry import OPERATIONS, Operation
+
+operations.load()
+
+
+class UncheckedOperationError(Exception):
+    """An operation answered without an access check."""
+
+
+def is_built(name: str) -> bool:
+    """Whether the operation "service:Operation" can be called."""
+    return name in OPERATIONS
+
+
+def call(caller: Caller, name: str, params: dict[str, Any], *, request_id: str = "") -> dict[str, Any]:
+    """Run one operation for a caller and return AWS's answer (PascalCase; bytes for blobs, datetimes for times).
+
+    Raises: KmsError subclasses, AWS's answer to a call that can't be done.
+    """
+    service, _, operation_name = name.partition(":")
+    found = OPERATIONS.get(name)
+    this = Call(
+        caller=caller,
+        service=service,
+        operation=operation_name,
+        params=params,
+        request_id=request_id or ids.new_request_id(),
+        read_only=found.read_only if found else True,
+    )
+    try:
+        answer = _run(this, found, params)
+    except KmsError as error:
+        audit.append(audit.event(this, error=error))
+        raise
+    except Exception:
+        internal = KMSInternalException("An internal error occurred.")
+        audit.append(audit.event(this, error=internal))
+        raise
+    if not this.recorded:
+        audit.append(audit.event(this))
+    return answer
+
+
+def _run(this: Call, found: Operation | None, params: dict[str, Any]) -> dict[str, Any]:
+    if found is None:
+        raise _not_built(this)
+    if this.service != "console":
+        shapes.validate(this.service, this.operation, params)
+    answer = found.run(this, params)
+    if not this.checked:
+        raise UncheckedOperationError(found.name)
+    return answer
+
+
+def _not_built(this: Call) -> KmsError:
+    if this.service in service_models.MODEL_NAMES and this.operation in service_models.service(this.service):
+        return UnsupportedOperationException(f"{this.operation} is not built in this version of Casemate.")
+    return UnknownOperationException()

@@ -1,0 +1,1 @@
+"""Identities: who people and programs are, and how they prove it."""

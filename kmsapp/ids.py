@@ -1,0 +1,58 @@
+"""Identifiers in AWS's formats, made from the system's random source."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import uuid
+
+_BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+# The alphabet of CloudHSM ids: digits 2 to 7 and letters.
+_CLOUDHSM = "234567abcdefghijklmnopqrstuvwxyz"
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
+
+
+def _unique(prefix: str, length: int) -> str:
+    return prefix + "".join(secrets.choice(_BASE32) for _ in range(length))
+
+
+def new_key_id() -> str:
+    return str(uuid.uuid4())
+
+
+def is_key_id(text: str) -> bool:
+    """Whether this is the id of a single-Region key: a lower-case UUID."""
+    return _UUID.match(text) is not None
+
+
+def new_key_store_id() -> str:
+    return "cks-" + secrets.token_hex(9)[:17]
+
+
+def new_cloudhsm_id(prefix: str) -> str:
+    """A cluster, HSM or backup id. prefix: "cluster", "hsm" or "backup"."""
+    return f"{prefix}-" + "".join(secrets.choice(_CLOUDHSM) for _ in range(11))
+
+
+def new_user_id() -> str:
+    return _unique("AIDA", 17)
+
+
+def new_role_id() -> str:
+    return _unique("AROA", 17)
+
+
+def new_group_id() -> str:
+    return _unique("AGPA", 17)
+
+
+def new_access_key_id() -> str:
+    return _unique("AKIA", 16)
+
+
+def new_secret_access_key() -> str:
+    return secrets.token_urlsafe(30)
+
+
+def new_request_id() -> str:
+    return str(uuid.uuid4())

@@ -1,0 +1,25 @@
+"""The operations, one module per resource. Each function has its AWS name: CreateKey is keys.create_key."""
+
+from __future__ import annotations
+
+import importlib
+
+MODULES = (
+    "kmsapp.operations.keys",
+    "kmsapp.operations.key_creation",
+    "kmsapp.operations.aliases",
+    "kmsapp.operations.tags",
+    "kmsapp.operations.policies",
+    "kmsapp.operations.key_stores",
+    "kmsapp.operations.encryption",
+    "kmsapp.operations.data_keys",
+    "kmsapp.operations.clusters",
+    "kmsapp.operations.console_lists",
+    "kmsapp.iam.sts",
+)
+
+
+def load() -> None:
+    """Import every module, so that its operations are in the registry."""
+    for name in MODULES:
+        importlib.import_module(name)

@@ -1,0 +1,108 @@
+"""CreateAlias and ListAliases, and the rules of alias names."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from hsmapp import clock
+from hsmapp.models import KeyIntent
+from hsmapp.states import IntentState
+from kmsapp import access, arns, key_states, paging
+from kmsapp.call import Call
+from kmsapp.errors import AlreadyExistsException, LimitExceededException, NotAuthorizedException, ValidationException
+from kmsapp.models import Alias, KmsKey
+from kmsapp.registry import operation
+
+LIST_ALIASES_DEFAULT = 50
+LIST_ALIASES_MOST = 100
+ALIASES_PER_KEY = 50
+_NAME = re.compile(r"alias/[a-zA-Z0-9/_-]+\Z")
+
+
+def require_name(alias_name: str) -> None:
+    """Refuse a name that AWS refuses (its length and alphabet beyond the model's own pattern)."""
+    if not alias_name.startswith("alias/"):
+        raise ValidationException(
+            'Alias must start with the prefix "alias/". Please see '
+            "https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html"
+        )
+    if alias_name.startswith("alias/aws/"):
+        raise NotAuthorizedException()
+    if not _NAME.match(alias_name):
+        raise ValidationException(f"{alias_name} contains invalid characters for an alias")
+
+
+def taken(alias_arn: str) -> AlreadyExistsException:
+    return AlreadyExistsException(f"An alias with the name {alias_arn} already exists")
+
+
+def require_free(account: str, region: str, alias_name: str) -> None:
+    """Refuse a name that an alias has, or that a key which is being made right now has reserved."""
+    alias_arn = arns.alias_arn(region, account, alias_name)
+    reserved = KeyIntent.objects.filter(reserves=alias_arn, state=IntentState.OPEN).exists()
+    if reserved or Alias.objects.filter(account=account, region=region, name=alias_name).exists():
+        raise taken(alias_arn)
+
+
+def write(key: KmsKey, alias_name: str) -> Alias:
+    """Write the row inside the caller's transaction. Raises IntegrityError if the name is taken by now."""
+    now = clock.now()
+    return Alias.objects.create(
+        account=key.account, region=key.region, name=alias_name, key=key, created_at=now, updated_at=now
+    )
+
+
+@operation("kms:CreateAlias")
+def create_alias(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateAlias.html"""
+    name, target = params["AliasName"], params["TargetKeyId"]
+    call.audit_parameters.update(aliasName=name, targetKeyId=target)
+    require_name(name)
+    if target.startswith("alias/") or ":alias/" in target:
+        raise ValidationException("Aliases must refer to keys. Not aliases")
+    found = access.key(call, target, "kms:CreateAlias")
+    key_states.require("CreateAlias", found.key_state, found.arn)
+    try:
+        with call.change({"keyId": found.arn}):
+            key = KmsKey.objects.select_for_update().get(pk=found.pk)  # two callers must not make the 51st together
+            require_free(key.account, key.region, name)
+            if key.aliases.count() >= ALIASES_PER_KEY:
+                raise LimitExceededException(f"{key.arn} has {ALIASES_PER_KEY} aliases, as many as a key can have.")
+            with transaction.atomic():
+                write(key, name)
+    except IntegrityError as error:
+        raise taken(arns.alias_arn(found.region, found.account, name)) from error
+    return {}
+
+
+@operation("kms:ListAliases", read_only=True)
+def list_aliases(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """https://docs.aws.amazon.com/kms/latest/APIReference/API_ListAliases.html"""
+    caller = call.caller
+    rows = Alias.objects.filter(account=caller.account, region=caller.region).select_related("key")
+    if params.get("KeyId"):
+        call.audit_parameters["keyId"] = params["KeyId"]
+        rows = rows.filter(key_id=access.key(call, params["KeyId"], "kms:ListAliases").pk)
+    else:
+        access.account(call, "kms:ListAliases")
+    purpose = f"ListAliases {caller.account} {caller.region} {params.get('KeyId') or ''}"
+    limit = min(params.get("Limit") or LIST_ALIASES_DEFAULT, LIST_ALIASES_MOST)
+    after = paging.after(purpose, params.get("Marker"))
+    page, truncated = paging.cut(list(rows.filter(name__gt=after).order_by("name")[: limit + 1]), limit)
+    answer: dict[str, Any] = {"Aliases": [_entry(alias) for alias in page], "Truncated": truncated}
+    if truncated:
+        answer["NextMarker"] = paging.marker(purpose, page[-1].name)
+    return answer
+
+
+def _entry(alias: Alias) -> dict[str, Any]:
+    return {
+        "AliasName": alias.name,
+        "AliasArn": alias.arn,
+        "TargetKeyId": alias.key.key_id,
+        "CreationDate": alias.created_at,
+        "LastUpdatedDate": alias.updated_at,
+    }

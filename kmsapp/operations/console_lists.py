@@ -1,0 +1,203 @@
+"""What the browser's pages list: KMS's own answers, joined with what the pages show beside them.
+
+Not reachable on the wire. Each asks access.py for the KMS actions that AWS's console would call.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count, F, Min, Q, QuerySet
+
+from hsmapp import cloudhsm_api, cluster
+from hsmapp.models import Cluster
+from hsmapp.states import ClusterState
+from kmsapp import access, key_states
+from kmsapp.call import Call
+from kmsapp.models import Alias, CustomKeyStore, KmsKey, Role, Tag, User
+from kmsapp.models.key_stores import ConnectionState
+from kmsapp.operations import key_stores
+from kmsapp.operations.keys import key_metadata, key_row
+from kmsapp.registry import operation
+
+PAGE_SIZE = 10
+LARGEST_PAGE = 100
+_SORTS = {
+    "alias": "first_alias",
+    "key_id": "key_id",
+    "status": "key_state",
+    "key_spec": "key_spec",
+    "key_usage": "key_usage",
+    "creation_date": "created_at",
+    "origin": "origin",
+    "custom_key_store_id": "custom_key_store__custom_key_store_id",
+    "custom_key_store_name": "custom_key_store__name",
+    "description": "description",
+}
+
+
+@operation("console:ListKeys", read_only=True)
+def list_keys(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """One page of Customer managed keys.
+
+    Text: part of an alias, key id, status, or key store id or name. Sort: a name in _SORTS. Page: from 1.
+    """
+    access.account(call, "kms:ListKeys")
+    rows = _matching(call, str(params.get("Text") or "").strip())
+    total = rows.count()
+    size = max(1, min(int(params.get("PageSize") or PAGE_SIZE), LARGEST_PAGE))
+    start = (max(1, int(params.get("Page") or 1)) - 1) * size
+    page = list(_sorted(rows, params)[start : start + size])
+    names = _alias_names(page)
+    return {"Keys": [_list_entry(key, names.get(key.pk, [])) for key in page], "Total": total}
+
+
+def _matching(call: Call, text: str) -> QuerySet[KmsKey]:
+    rows = KmsKey.objects.filter(account=call.caller.account, region=call.caller.region)
+    if not text:
+        return rows
+    by_alias = Alias.objects.filter(
+        account=call.caller.account, region=call.caller.region, name__icontains=text.removeprefix("alias/")
+    ).values("key_id")
+    found = Q(pk__in=by_alias) | Q(key_id__icontains=text) | Q(description__icontains=text)
+    found |= Q(custom_key_store__custom_key_store_id__icontains=text) | Q(custom_key_store__name__icontains=text)
+    return rows.filter(found | _status_matches(text))
+
+
+def _status_matches(text: str) -> Q:
+    """Keys whose shown state has the text in it, such as "pending deletion" or "unavail"."""
+    wanted = text.replace(" ", "").lower()
+    disconnected = Q(custom_key_store__isnull=False) & ~Q(custom_key_store__connection_state=ConnectionState.CONNECTED)
+    found = Q(pk__in=[])
+    for state in (key_states.ENABLED, key_states.DISABLED):
+        if wanted in state.lower():
+            found |= Q(key_state=state) & ~disconnected
+    if wanted in key_states.PENDING_DELETION.lower():
+        found |= Q(key_state=key_states.PENDING_DELETION)
+    if wanted in key_states.UNAVAILABLE.lower():
+        found |= disconnected & ~Q(key_state=key_states.PENDING_DELETION)
+    return found
+
+
+def _sorted(rows: QuerySet[KmsKey], params: dict[str, Any]) -> QuerySet[KmsKey]:
+    name = str(params.get("Sort") or "creation_date")
+    field = _SORTS.get(name, "created_at")
+    descending = bool(params.get("Descending")) if name in _SORTS and params.get("Sort") else True
+    if field == "first_alias":
+        rows = rows.annotate(first_alias=Min("aliases__name"))
+    order = F(field).desc(nulls_last=True) if descending else F(field).asc(nulls_last=True)
+    return rows.select_related("custom_key_store__cluster").order_by(order, "key_id")
+
+
+def _alias_names(page: list[KmsKey]) -> dict[int, list[str]]:
+    names: dict[int, list[str]] = {}
+    for key_pk, name in Alias.objects.filter(key__in=page).order_by("name").values_list("key_id", "name"):
+        names.setdefault(key_pk, []).append(name.removeprefix("alias/"))
+    return names
+
+
+def _list_entry(key: KmsKey, aliases: list[str]) -> dict[str, Any]:
+    name = key.custom_key_store.name if key.custom_key_store is not None else ""
+    return {**key_metadata(key), "Aliases": aliases, "CustomKeyStoreName": name}
+
+
+@operation("console:DescribeKey", read_only=True)
+def describe_key(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """Everything of a key's page."""
+    call.audit_parameters["keyId"] = params["KeyId"]
+    found = access.key(call, params["KeyId"], "kms:DescribeKey")
+    for action in ("kms:ListAliases", "kms:ListResourceTags", "kms:GetKeyPolicy"):
+        access.key(call, params["KeyId"], action)
+    key = key_row(found.pk)
+    store = key.custom_key_store
+    return {
+        "KeyMetadata": key_metadata(key),
+        "Aliases": [
+            {"AliasName": alias.name, "AliasArn": alias.arn, "CreationDate": alias.created_at}
+            for alias in key.aliases.order_by("name")
+        ],
+        "Tags": [
+            {"TagKey": tag.tag_key, "TagValue": tag.tag_value}
+            for tag in Tag.objects.filter(key=key).order_by("tag_key")
+        ],
+        "Policy": key.policy,
+        "CustomKeyStore": key_stores.entry(store) if store is not None else None,
+        "BackingKeyId": key.material.backing_key_id if key.material is not None else "",
+    }
+
+
+@operation("console:ListKeyStores", read_only=True)
+def list_key_stores(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """The key stores of the account and Region, each with what its cluster has and whether a key can be made in it."""
+    access.account(call, "kms:DescribeCustomKeyStores")
+    access.account(call, "cloudhsm:DescribeClusters")
+    rows = (
+        CustomKeyStore.objects.select_related("cluster")
+        .filter(account=call.caller.account, region=call.caller.region)
+        .annotate(key_count=Count("keys"))
+        .order_by("name")
+    )
+    return {"CustomKeyStores": [_store_entry(store) for store in rows]}
+
+
+def _store_entry(store: CustomKeyStore) -> dict[str, Any]:
+    hsms = cluster.active_hsms(store.cluster.account, store.cluster.pk)
+    zones = sorted({zone for _, zone in hsms})
+    return {
+        **key_stores.entry(store),
+        "ActiveHsms": len(hsms),
+        "AvailabilityZones": zones,
+        "ClusterState": store.cluster.state,
+        "KeyCount": getattr(store, "key_count", 0),
+        "NotUsableBecause": _not_usable_because(store, len(hsms), len(zones)),
+    }
+
+
+def _not_usable_because(store: CustomKeyStore, active: int, zones: int) -> str:
+    """Why no key can be made in the store right now; empty when one can."""
+    needed = settings.MIN_ACTIVE_HSMS
+    if not store.is_connected:
+        return f"Its connection state is {store.connection_state}. Connect the key store first."
+    if store.cluster.state != ClusterState.ACTIVE:
+        return f"Its cluster is {store.cluster.state}, not ACTIVE."
+    if active < needed:
+        return f"{active} of {needed} required active HSMs. Add an HSM in another Availability Zone."
+    if zones < needed:
+        return f"Its active HSMs are in {zones} of {needed} required Availability Zones. Add an HSM in another one."
+    return ""
+
+
+@operation("console:ListClusters", read_only=True)
+def list_clusters(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """The clusters of the account and Region with their HSMs, key count and capacity."""
+    access.account(call, "cloudhsm:DescribeClusters")
+    rows = (
+        Cluster.objects.prefetch_related("hsms", "key_stores")
+        .filter(account=call.caller.account, region=call.caller.region, state__in=cloudhsm_api.LISTED)
+        .annotate(key_count=Count("masked_keys"))
+        .order_by("cluster_id")
+    )
+    return {"Clusters": [_cluster_entry(row) for row in rows]}
+
+
+def _cluster_entry(row: Cluster) -> dict[str, Any]:
+    stores = [store.custom_key_store_id for store in row.key_stores.all()]
+    return {
+        **cloudhsm_api.cluster_entry(row),
+        "KeyCount": getattr(row, "key_count", 0),
+        "Capacity": row.capacity,
+        "CustomKeyStoreId": stores[0] if stores else "",
+    }
+
+
+@operation("console:ListPrincipals", read_only=True)
+def list_principals(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """The users and roles of the account, for the wizard's tables."""
+    access.account(call, "iam:ListUsers")
+    access.account(call, "iam:ListRoles")
+    users = User.objects.filter(account_id=call.caller.account, is_active=True)
+    roles = Role.objects.filter(account_id=call.caller.account)
+    people = [{"Name": user.user_name, "Path": user.path, "Type": "User", "Arn": user.arn} for user in users]
+    people += [{"Name": role.name, "Path": role.path, "Type": "Role", "Arn": role.arn} for role in roles]
+    return {"Principals": sorted(people, key=lambda person: (person["Name"].lower(), person["Type"]))}

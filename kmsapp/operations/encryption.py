@@ -1,0 +1,55 @@
+"""Encrypt and Decrypt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kmsapp import access, ciphertext
+from kmsapp.call import Call
+from kmsapp.errors import IncorrectKeyException, InvalidCiphertextException
+from kmsapp.operations import cryptography
+from kmsapp.operations.cryptography import SYMMETRIC_DEFAULT
+from kmsapp.registry import operation
+
+_INCORRECT_KEY = "The key ID in the request does not identify a CMK that can perform this operation."
+
+
+@operation("kms:Encrypt", read_only=True)
+def encrypt(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """https://docs.aws.amazon.com/kms/latest/APIReference/API_Encrypt.html"""
+    cryptography.audit_use(call, params, keyId=params["KeyId"], encryptionAlgorithm=SYMMETRIC_DEFAULT)
+    key = cryptography.usable_key(call, params["KeyId"], "Encrypt")
+    cryptography.require_algorithm(params)
+    cryptography.refuse_grant_tokens(params)
+    cryptography.end_dry_run(params)
+    blob = cryptography.seal(key, params["Plaintext"], params.get("EncryptionContext") or {})
+    return {"CiphertextBlob": blob, "KeyId": key.arn, "EncryptionAlgorithm": SYMMETRIC_DEFAULT}
+
+
+@operation("kms:Decrypt", read_only=True)
+def decrypt(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html"""
+    cryptography.audit_use(call, params, encryptionAlgorithm=SYMMETRIC_DEFAULT)
+    if params.get("KeyId"):
+        call.audit_parameters["keyId"] = params["KeyId"]
+    parts = _split(params)
+    header = parts.header
+    if params.get("KeyId"):
+        key = access.key(call, params["KeyId"], "kms:Decrypt", aliases=True)
+        if (key.account, key.key_id) != (header.account, header.key_id):
+            raise IncorrectKeyException(_INCORRECT_KEY)
+    else:
+        key = access.key_of_ciphertext(call, header.account, header.key_id, "kms:Decrypt")
+    cryptography.require_usable(call, key, "Decrypt")
+    cryptography.require_algorithm(params)
+    cryptography.refuse_grant_tokens(params)
+    plaintext = cryptography.open_sealed(key, parts, params.get("EncryptionContext") or {})
+    cryptography.end_dry_run(params)
+    return {"KeyId": key.arn, "Plaintext": plaintext, "EncryptionAlgorithm": SYMMETRIC_DEFAULT}
+
+
+def _split(params: dict[str, Any]) -> ciphertext.Parts:
+    try:
+        return ciphertext.split(params.get("CiphertextBlob") or b"")
+    except ciphertext.MalformedError as error:
+        raise InvalidCiphertextException() from error

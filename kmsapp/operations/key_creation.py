@@ -1,0 +1,280 @@
+"""CreateKey, and the wizard's key with its alias, which are made together or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from django.db import IntegrityError
+
+from hsmapp import clock, key_creation
+from hsmapp.errors import (
+    CapacityError,
+    HsmError,
+    IntentLostError,
+    KeyMaterialError,
+    NoHsmAnswersError,
+    NotEnoughHsmsError,
+    ReservedError,
+)
+from hsmapp.models import KeyIntent, MaskedKey
+from hsmapp.states import ClusterState, IntentState
+from kmsapp import access, arns, ids, shapes
+from kmsapp.call import Call
+from kmsapp.errors import (
+    CloudHsmClusterInvalidConfigurationException,
+    CustomKeyStoreInvalidStateException,
+    KmsError,
+    KMSInternalException,
+    LimitExceededException,
+    MalformedPolicyDocumentException,
+    UnsupportedOperationException,
+    ValidationException,
+)
+from kmsapp.models import CustomKeyStore, KmsKey, Tag
+from kmsapp.operations import aliases, key_stores, tags
+from kmsapp.operations.keys import key_metadata, key_row
+from kmsapp.policy import defaults
+from kmsapp.registry import operation
+
+POLICY_BYTES = 32_768
+_ONLY_WITH_STORE = {"AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"}
+# Request members whose values the audit record shows; Policy is added as it is, Tags as their lowerCamel form.
+_AUDITED = ("Description", "KeyUsage", "KeySpec", "CustomerMasterKeySpec", "Origin", "CustomKeyStoreId", "MultiRegion")
+
+
+@operation("kms:CreateKey")
+def create_key(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html"""
+    _audit_parameters(call, params)
+    store = _prepare(call, params)
+    return {"KeyMetadata": key_metadata(make_key(call, params, store))}
+
+
+@operation("console:CreateKeyWithAlias")
+def create_key_with_alias(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """CreateKey and CreateAlias in one: the wizard's Finish. DraftId makes a repeated Finish give the same key."""
+    shapes.validate("kms", "CreateKey", params)
+    shapes.validate("kms", "CreateAlias", {"AliasName": params.get("AliasName"), "TargetKeyId": "alias"})
+    draft_id, alias_name = str(params.get("DraftId", "")), params["AliasName"]
+    _audit_parameters(call, params)
+    call.audit_parameters["aliasName"] = alias_name
+    access.account(call, "kms:CreateAlias")
+    store = _prepare(call, params)
+    aliases.require_name(alias_name)
+    made = _made_for(call, draft_id)
+    if made is None:
+        aliases.require_free(call.caller.account, call.caller.region, alias_name)
+        made = make_key(call, params, store, alias_name=alias_name, draft_id=draft_id)
+    return {"KeyMetadata": key_metadata(made), "AliasName": alias_name}
+
+
+def _audit_parameters(call: Call, params: dict[str, Any]) -> None:
+    shown = {shapes.lower_camel(name): params[name] for name in _AUDITED if params.get(name) is not None}
+    if params.get("Policy"):
+        shown["policy"] = params["Policy"]
+    if params.get("Tags"):
+        shown["tags"] = [{"tagKey": tag.get("TagKey"), "tagValue": tag.get("TagValue")} for tag in params["Tags"]]
+    call.audit_parameters.update(shown)
+
+
+def _prepare(call: Call, params: dict[str, Any]) -> CustomKeyStore:
+    """Everything that can refuse the key before the cluster is asked, in AWS's order; returns the key store."""
+    origin = params.get("Origin") or "AWS_KMS"
+    _require_origin_and_store_agree(origin, params.get("CustomKeyStoreId"))
+    _require_supported(origin, params)
+    access.account(call, "kms:CreateKey")
+    if params.get("Tags"):
+        access.account(call, "kms:TagResource")
+    store = key_stores.find(call, params["CustomKeyStoreId"])
+    if not store.is_connected:
+        raise CustomKeyStoreInvalidStateException(
+            f"The custom key store {store.custom_key_store_id} is {store.connection_state}. "
+            "Connect it and try again when its connection state is CONNECTED."
+        )
+    _require_active_cluster(store)
+    tags.require_valid(params.get("Tags") or [])
+    _require_policy(params.get("Policy"))
+    return store
+
+
+def _require_origin_and_store_agree(origin: str, custom_key_store_id: str | None) -> None:
+    if origin in _ONLY_WITH_STORE and not custom_key_store_id:
+        raise ValidationException(f"CustomKeyStoreId is required when Origin is {origin}.")
+    if custom_key_store_id and origin not in _ONLY_WITH_STORE:
+        raise ValidationException(
+            f"CustomKeyStoreId is valid only when Origin is AWS_CLOUDHSM or EXTERNAL_KEY_STORE; Origin is {origin}."
+        )
+
+
+def _require_supported(origin: str, params: dict[str, Any]) -> None:
+    spec = params.get("KeySpec") or params.get("CustomerMasterKeySpec") or "SYMMETRIC_DEFAULT"
+    if spec != "SYMMETRIC_DEFAULT" and not params.get("KeyUsage"):
+        raise ValidationException(
+            "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys."
+        )
+    if origin != "AWS_CLOUDHSM":
+        raise UnsupportedOperationException(
+            f"Keys of origin {origin} are not built in this version of Casemate. Create the key in a custom key store: "
+            "Origin AWS_CLOUDHSM with a CustomKeyStoreId."
+        )
+    if spec != "SYMMETRIC_DEFAULT":
+        raise UnsupportedOperationException(
+            f"KeySpec {spec} is not supported in a custom key store. Only SYMMETRIC_DEFAULT is."
+        )
+    usage = params.get("KeyUsage") or "ENCRYPT_DECRYPT"
+    if usage != "ENCRYPT_DECRYPT":
+        raise UnsupportedOperationException(
+            f"KeyUsage {usage} is not supported in a custom key store. Only ENCRYPT_DECRYPT is."
+        )
+    if params.get("MultiRegion"):
+        raise UnsupportedOperationException("Multi-Region keys are not supported in a custom key store.")
+
+
+def _require_active_cluster(store: CustomKeyStore) -> None:
+    if store.cluster.state not in {ClusterState.ACTIVE, ClusterState.UPDATE_IN_PROGRESS}:
+        raise CloudHsmClusterInvalidConfigurationException(
+            f"The CloudHSM cluster {store.cluster.cluster_id} is {store.cluster.state}, not ACTIVE."
+        )
+
+
+def _require_policy(policy: str | None) -> None:
+    """What can be said of a policy without deciding by it: size, and that it is a policy document."""
+    if policy is None:
+        return
+    if len(policy.encode()) > POLICY_BYTES:
+        raise LimitExceededException(f"The key policy is larger than {POLICY_BYTES} bytes.")
+    try:
+        document = json.loads(policy)
+    except (ValueError, RecursionError) as error:
+        raise MalformedPolicyDocumentException(f"The key policy is not valid JSON: {error}") from error
+    statements = document.get("Statement") if isinstance(document, dict) else None
+    if isinstance(statements, dict):
+        statements = [statements]
+    if not isinstance(statements, list) or not all(isinstance(statement, dict) for statement in statements):
+        raise MalformedPolicyDocumentException("The key policy must be a JSON object with a Statement.")
+
+
+def _made_for(call: Call, draft_id: str) -> KmsKey | None:
+    """The key that an earlier Finish of this draft made, if it did."""
+    if not draft_id:
+        return None
+    done = KeyIntent.objects.filter(requested_by=draft_id, state=IntentState.DONE).order_by("-pk").first()
+    if done is None:
+        return None
+    key = KmsKey.objects.filter(account=call.caller.account, material__label=done.label).first()
+    if key is None:
+        return None
+    call.resources.append(key.arn)
+    return key_row(key.pk)
+
+
+def make_key(
+    call: Call,
+    params: dict[str, Any],
+    store: CustomKeyStore,
+    *,
+    key_id: str = "",
+    alias_name: str = "",
+    draft_id: str = "",
+) -> KmsKey:
+    """Make a key in a store that has been found fit for it. key_id: only the demo gives one."""
+    caller = call.caller
+    key = KmsKey(
+        account=caller.account,
+        region=caller.region,
+        key_id=key_id or ids.new_key_id(),
+        description=params.get("Description") or "",
+        origin="AWS_CLOUDHSM",
+        custom_key_store=store,
+        policy=params.get("Policy") or defaults.default_policy(caller.account),
+    )
+    new = key_creation.NewKey(
+        cluster=store.cluster,
+        owner=store.credential.user_name,
+        label=key.arn,
+        reserves=arns.alias_arn(caller.region, caller.account, alias_name) if alias_name else "",
+        requested_by=draft_id,
+    )
+    with _translated(store, alias_arn=new.reserves):
+        return key_creation.create_key(new, _committer(call, key, params.get("Tags") or [], alias_name))
+
+
+def _committer(
+    call: Call, key: KmsKey, tag_list: list[dict[str, str]], alias_name: str
+) -> Callable[[MaskedKey], KmsKey]:
+    """What the key's last transaction writes: key, tags, alias and the audit events, or none of them."""
+    store_pk = key.custom_key_store.pk if key.custom_key_store else 0
+
+    def commit(material: MaskedKey) -> KmsKey:
+        key.pk, key.material, key.created_at = None, material, clock.now()
+        _require_store_still_connected(store_pk)
+        key.save(force_insert=True)
+        Tag.objects.bulk_create(Tag(key=key, tag_key=tag["TagKey"], tag_value=tag["TagValue"]) for tag in tag_list)
+        call.resources[:] = [key.arn]
+        if alias_name:
+            aliases.write(key, alias_name)
+        call.additional_event_data["backingKey"] = json.dumps({"backingKeyId": material.backing_key_id})
+        call.record_change(_response_elements(key), name="CreateKey")
+        call.additional_event_data.clear()
+        if alias_name:
+            call.audit_parameters = {"aliasName": alias_name, "targetKeyId": key.key_id}
+            call.record_change({"keyId": key.arn}, name="CreateAlias")
+        return key
+
+    return commit
+
+
+def _require_store_still_connected(store_pk: int) -> None:
+    """A store disconnected while the key was being made must not end up with one more key than was shown then."""
+    store = CustomKeyStore.objects.select_for_update().get(pk=store_pk)
+    if not store.is_connected:
+        raise CustomKeyStoreInvalidStateException(
+            f"The custom key store {store.custom_key_store_id} is {store.connection_state}. "
+            "Connect it and try again when its connection state is CONNECTED."
+        )
+
+
+def _response_elements(key: KmsKey) -> dict[str, Any]:
+    shown = {shapes.lower_camel(name): value for name, value in key_metadata(key).items() if name != "CreationDate"}
+    shown["creationDate"] = key.created_at.strftime("%b %-d, %Y, %-I:%M:%S %p")
+    return {"keyMetadata": shown}
+
+
+class _translated:  # noqa: N801 - reads as what it does at its one use
+    """AWS's names for what a cluster says while a key is being made."""
+
+    def __init__(self, store: CustomKeyStore, *, alias_arn: str):
+        self._store = store
+        self._alias_arn = alias_arn
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, HsmError):
+            raise self._answer(error) from error
+        if isinstance(error, IntegrityError) and self._alias_arn:
+            raise aliases.taken(self._alias_arn) from error
+
+    def _answer(self, error: HsmError) -> KmsError:
+        cluster_id = self._store.cluster.cluster_id
+        match error:
+            case NotEnoughHsmsError(active=active, zones=zones, needed=needed):
+                return CloudHsmClusterInvalidConfigurationException(
+                    f"The CloudHSM cluster {cluster_id} has {active} active HSMs in {zones} Availability Zones. "
+                    f"It needs at least {needed} active HSMs in different Availability Zones. Add an HSM and try again."
+                )
+            case ReservedError():
+                return aliases.taken(self._alias_arn)
+            case CapacityError():
+                return LimitExceededException(
+                    f"The CloudHSM cluster {cluster_id} holds {self._store.cluster.capacity} keys, as many as it can."
+                )
+            case NoHsmAnswersError():
+                return CloudHsmClusterInvalidConfigurationException(
+                    f"No HSM of the CloudHSM cluster {cluster_id} answers. Check its HSMs and try again."
+                )
+            case KeyMaterialError() | IntentLostError():
+                return KMSInternalException("The key could not be made in the CloudHSM cluster. Try again.")
+        return KMSInternalException("The CloudHSM cluster failed.")

@@ -1,0 +1,75 @@
+"""DescribeKey and ListKeys, and how a key's metadata are shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kmsapp import access, paging
+from kmsapp.call import Call
+from kmsapp.key_facts import shown_state
+from kmsapp.models import KmsKey
+from kmsapp.registry import operation
+
+LIST_KEYS_DEFAULT = 100
+
+
+def key_metadata(key: KmsKey) -> dict[str, Any]:
+    """KeyMetadata of a key. https://docs.aws.amazon.com/kms/latest/APIReference/API_KeyMetadata.html"""
+    state = shown_state(key)
+    metadata = {
+        "AWSAccountId": key.account,
+        "KeyId": key.key_id,
+        "Arn": key.arn,
+        "CreationDate": key.created_at,
+        "Enabled": state == KmsKey.State.ENABLED,
+        "Description": key.description,
+        "KeyUsage": key.key_usage,
+        "KeyState": state,
+        "Origin": key.origin,
+        "KeyManager": "CUSTOMER",
+        "CustomerMasterKeySpec": key.key_spec,
+        "KeySpec": key.key_spec,
+        "EncryptionAlgorithms": ["SYMMETRIC_DEFAULT"],
+        "MultiRegion": key.multi_region,
+    }
+    if key.custom_key_store is not None:
+        metadata["CustomKeyStoreId"] = key.custom_key_store.custom_key_store_id
+        metadata["CloudHsmClusterId"] = key.custom_key_store.cluster.cluster_id
+    if key.deletion_date is not None:
+        metadata["DeletionDate"] = key.deletion_date
+    return metadata
+
+
+def key_row(pk: int) -> KmsKey:
+    """The row of a key that access.py has found, with what key_metadata needs."""
+    return KmsKey.objects.select_related("custom_key_store__cluster", "material").get(pk=pk)
+
+
+@operation("kms:DescribeKey", read_only=True)
+def describe_key(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """https://docs.aws.amazon.com/kms/latest/APIReference/API_DescribeKey.html"""
+    call.audit_parameters["keyId"] = params["KeyId"]
+    found = access.key(call, params["KeyId"], "kms:DescribeKey", aliases=True)
+    return {"KeyMetadata": key_metadata(key_row(found.pk))}
+
+
+@operation("kms:ListKeys", read_only=True)
+def list_keys(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """https://docs.aws.amazon.com/kms/latest/APIReference/API_ListKeys.html"""
+    access.account(call, "kms:ListKeys")
+    caller = call.caller
+    purpose = f"ListKeys {caller.account} {caller.region}"
+    limit = params.get("Limit") or LIST_KEYS_DEFAULT
+    rows = list(
+        KmsKey.objects.filter(
+            account=caller.account, region=caller.region, key_id__gt=paging.after(purpose, params.get("Marker"))
+        ).order_by("key_id")[: limit + 1]
+    )
+    page, truncated = paging.cut(rows, limit)
+    answer: dict[str, Any] = {
+        "Keys": [{"KeyId": key.key_id, "KeyArn": key.arn} for key in page],
+        "Truncated": truncated,
+    }
+    if truncated:
+        answer["NextMarker"] = paging.marker(purpose, page[-1].key_id)
+    return answer

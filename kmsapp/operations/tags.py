@@ -1,0 +1,70 @@
+"""TagResource and ListResourceTags, and the rules of tags."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from kmsapp import access, key_states, paging
+from kmsapp.call import Call
+from kmsapp.errors import TagException
+from kmsapp.models import KmsKey, Tag
+from kmsapp.registry import operation
+
+TAGS_PER_KEY = 50
+# https://docs.aws.amazon.com/tag-editor/latest/userguide/tagging.html: letters, digits, spaces and _ . : / = + - @
+_ALLOWED = re.compile(r"[\w\s.:/=+\-@]*\Z")
+
+
+def require_valid(tag_list: list[dict[str, str]]) -> None:
+    """Refuse tags that AWS refuses, whatever a key has already. Lengths are the model's."""
+    keys = [tag["TagKey"] for tag in tag_list]
+    if len(keys) > TAGS_PER_KEY:
+        raise TagException("Too many tags")
+    if len(set(keys)) != len(keys):
+        raise TagException("Duplicate tag keys")
+    for tag in tag_list:
+        if tag["TagKey"].lower().startswith("aws:"):
+            raise TagException("Tags beginning with aws: are reserved")
+        for text in (tag["TagKey"], tag["TagValue"]):
+            if not _ALLOWED.match(text):
+                raise TagException(
+                    f"The tag {tag['TagKey']!r} has characters other than letters, digits, spaces and _ . : / = + - @"
+                )
+
+
+@operation("kms:TagResource")
+def tag_resource(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """https://docs.aws.amazon.com/kms/latest/APIReference/API_TagResource.html"""
+    tag_list = params["Tags"]
+    call.audit_parameters["keyId"] = params["KeyId"]
+    call.audit_parameters["tags"] = [{"tagKey": tag["TagKey"], "tagValue": tag["TagValue"]} for tag in tag_list]
+    found = access.key(call, params["KeyId"], "kms:TagResource")
+    key_states.require("TagResource", found.key_state, found.arn)
+    require_valid(tag_list)
+    with call.change({"keyId": found.arn}):
+        key = KmsKey.objects.select_for_update().get(pk=found.pk)  # the count below must hold until it is written
+        for tag in tag_list:
+            Tag.objects.update_or_create(key=key, tag_key=tag["TagKey"], defaults={"tag_value": tag["TagValue"]})
+        if key.tags.count() > TAGS_PER_KEY:
+            raise TagException("Too many tags")
+    return {}
+
+
+@operation("kms:ListResourceTags", read_only=True)
+def list_resource_tags(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """https://docs.aws.amazon.com/kms/latest/APIReference/API_ListResourceTags.html"""
+    call.audit_parameters["keyId"] = params["KeyId"]
+    found = access.key(call, params["KeyId"], "kms:ListResourceTags")
+    purpose = f"ListResourceTags {found.arn}"
+    limit = min(params.get("Limit") or TAGS_PER_KEY, TAGS_PER_KEY)
+    after = paging.after(purpose, params.get("Marker"))
+    rows = list(Tag.objects.filter(key_id=found.pk, tag_key__gt=after).order_by("tag_key")[: limit + 1])
+    page, truncated = paging.cut(rows, limit)
+    answer: dict[str, Any] = {
+        "Tags": [{"TagKey": tag.tag_key, "TagValue": tag.tag_value} for tag in page],
+        "Truncated": truncated,
+    }
+    if truncated:
+        answer["NextMarker"] = paging.marker(purpose, page[-1].tag_key)
+    return answer

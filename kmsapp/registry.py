@@ -1,0 +1,33 @@
+"""The table of operations: name -> function. Operation modules fill it; dispatch reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from kmsapp.call import Call
+
+Run = Callable[[Call, dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation that is built."""
+
+    name: str  # "kms:CreateKey"
+    run: Run
+    read_only: bool
+
+
+OPERATIONS: dict[str, Operation] = {}
+
+
+def operation(name: str, *, read_only: bool = False) -> Callable[[Run], Run]:
+    """Register the function as the operation `name`, which is service:Operation with the IAM prefix."""
+
+    def register(run: Run) -> Run:
+        OPERATIONS[name] = Operation(name, run, read_only)
+        return run
+
+    return register

@@ -89,7 +89,8 @@ SENTENCES: dict[str, tuple[str, str, dict[str, Any], str]] = {
         "kms",
         "CreateKey",
         {"Tags": [None]},
-        "1 validation error detected: Value null at 'tags.1.member' failed to satisfy constraint: Member must not be null",
+        "1 validation error detected: Value null at 'tags.1.member' failed to satisfy constraint:"
+        " Member must not be null",
     ),
     "null inside a map": (
         "kms",
@@ -116,7 +117,8 @@ SENTENCES: dict[str, tuple[str, str, dict[str, Any], str]] = {
         "kms",
         "DescribeKey",
         {"KeyId": "a\0b"},
-        "1 validation error detected: Value at 'keyId' failed to satisfy constraint: Member must not contain a NUL character",
+        "1 validation error detected: Value at 'keyId' failed to satisfy constraint:"
+        " Member must not contain a NUL character",
     ),
     "a lone surrogate": (
         "kms",

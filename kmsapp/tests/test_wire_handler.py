@@ -367,7 +367,7 @@ def test_both_protocols_refuse_in_their_own_words(bend: Any, json_says: Any, que
     assert operations.calls == []
 
 
-@pytest.mark.parametrize("access_key_id", ["AKIDNOBODY", "AKIDSWITCHEDOFF"])
+@pytest.mark.parametrize("access_key_id", ["AKIDNOBODY", "AKIDSWITCHEDOFF", "AKID\xe9", "A" * 500])
 def test_an_unknown_key_and_a_switched_off_one_are_answered_alike(access_key_id: str) -> None:
     answer = send(signed_environ(access_key_id=access_key_id))
     assert answer.document == {

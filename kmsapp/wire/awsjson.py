@@ -82,6 +82,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+# Kept, because json.dumps and json.loads make a new one for each call that has options.
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_finite, parse_constant=_refuse_constant)
 
 
@@ -226,7 +228,7 @@ def serialize(result: Mapping[str, Any] | None, shape: Shape | None) -> bytes:
     """
     if shape is None:
         return b""
-    return json.dumps(_writer(shape)(result or {}), separators=(",", ":"), allow_nan=False).encode()
+    return _ENCODER.encode(_writer(shape)(result or {})).encode()
 
 
 @functools.cache
@@ -268,4 +270,4 @@ def error_body(service: str, error: KmsError) -> bytes:
     answer = {"__type": _NAMESPACES.get(code, "") + code}
     if error.message:
         answer[_MESSAGE_MEMBERS.get(service, "message")] = error.message
-    return json.dumps(answer, separators=(",", ":")).encode()
+    return _ENCODER.encode(answer).encode()

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import functools
 import io
 import logging
+import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
@@ -26,7 +26,8 @@ from typing import Any, Protocol
 
 from django.db import close_old_connections, connections
 
-from kmsapp import service_models
+from hsmapp import clock
+from kmsapp import dispatch, service_models
 from kmsapp.caller import Caller
 from kmsapp.errors import (
     KmsError,
@@ -35,6 +36,7 @@ from kmsapp.errors import (
     SerializationException,
     UnknownOperationException,
 )
+from kmsapp.iam import credentials
 from kmsapp.service_models import Operation
 from kmsapp.wire import awsjson, query, sigv4
 
@@ -50,6 +52,9 @@ QUERY_WINDOW_SECONDS = 15 * 60
 
 Environ = dict[str, Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+
+# The model's accessKeyIdType (IAM).
+_ACCESS_KEY_ID = re.compile("[A-Za-z0-9_]{1,128}")
 
 _log = logging.getLogger(__name__)
 
@@ -217,8 +222,11 @@ def _authenticate(exchange: Exchange) -> None:
     exchange.headers = _headers(environ)
 
     def lookup(access_key_id: str, session_token: str | None) -> Credential | None:
-        # No access key here has a session token of its own, so one that is sent belongs to none.
-        found = exchange.seams.find_credential(access_key_id) if session_token is None else None
+        # No access key here has a session token of its own, so one that is sent belongs to none. What can't be an
+        # access key id is not looked up: a database refuses some characters.
+        if session_token is not None or not _ACCESS_KEY_ID.fullmatch(access_key_id):
+            return None
+        found = exchange.seams.find_credential(access_key_id)
         return found if found is not None and found.active else None
 
     verified = sigv4.verify(
@@ -337,20 +345,13 @@ def _roll_back() -> None:
             connection.rollback()
 
 
-@functools.cache
-def _installed() -> Seams:
-    """The real ones. Imported with the first request, so that the stages can be used without a database."""
-    from hsmapp import clock
-    from kmsapp import dispatch
-    from kmsapp.iam import credentials
-
-    return Seams(call=dispatch.call, find_credential=credentials.find, now=clock.now)
+INSTALLED = Seams(call=dispatch.call, find_credential=credentials.find, now=clock.now)
 
 
 def handle(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """The WSGI callable for requests that `is_wire` names."""
     close_old_connections()
     try:
-        return answer(environ, start_response, _installed())
+        return answer(environ, start_response, INSTALLED)
     finally:
         close_old_connections()

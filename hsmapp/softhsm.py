@@ -13,6 +13,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 PACKAGE = "libsofthsm2"
@@ -23,12 +24,17 @@ class SoftHsmMissingError(Exception):
     """There is no PKCS#11 module and none could be fetched. The message says what to do."""
 
 
-def find_module(data: Path) -> Path:
+def find_module(data: Path, *, announce: Callable[[str], None] = lambda line: None) -> Path:
     """Return the path of the PKCS#11 module. Raises SoftHsmMissingError.
 
     data: the data folder, where Debian's package is unpacked if nothing else is there.
+    announce: told before a download begins, which takes a few seconds.
     """
-    return _named() or _installed() or _unpacked(data) or _fetch(data)
+    found = _named() or _installed() or _unpacked(data)
+    if found is None:
+        announce("Fetching SoftHSM …")
+        found = _fetch(data)
+    return found
 
 
 def _named() -> Path | None:
@@ -68,13 +74,14 @@ def _fetch(data: Path) -> Path:
             "SoftHSM is not installed and this is not a Debian system: install SoftHSM 2.6 and set SOFTHSM2_MODULE "
             "to the path of libsofthsm2.so."
         )
-    (data / "softhsm").mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=data / "softhsm", prefix="fetch-") as name:
+    data.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=data, prefix="softhsm-fetch-") as name:
         work = Path(name)
         archive = _download(work)
         _run(["dpkg", "-x", str(archive), str(work / "package")], work)
         target = _package_folder(data)
         shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(exist_ok=True)
         os.replace(work / "package", target)
     found = _unpacked(data)
     if found is None:

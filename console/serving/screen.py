@@ -29,7 +29,7 @@ def screen(options: Options, people: Sequence[Person], seconds: float, *, passwo
 
 def _sign_in(options: Options, people: Sequence[Person], *, passwords: bool) -> list[str]:
     if not people:
-        return [f"Nobody's passwords are in {options.data / 'credentials.json'}.", ""]
+        return [f"There is no {options.data / 'credentials.json'}: nobody's password is known here.", ""]
     rows = [
         f"  {person['account']}  {person['user_name']:<8}  {person['password'] if passwords else ''}".rstrip()
         for person in people

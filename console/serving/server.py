@@ -67,9 +67,10 @@ def _serve(options: Options, started: float) -> int:
     with checks.folder_lock(options.data):
         _set_up_django(options)
         is_new = _check_database(options)
-        _prepare(options)
+        os.environ["PKCS11_MODULE"] = str(find_module(options.data, announce=say))
         if is_new and not options.empty:
             _seeding_mark(options).touch()
+        _prepare(options)
         _run(options, started)
     return 0
 
@@ -91,7 +92,7 @@ def _check_database(options: Options) -> bool:
     is_new = database.is_new()
     if not is_new:
         database.check(options.master_key_file)
-    if not options.is_loopback and (not options.empty if is_new else _has_demo()):
+    if not options.is_loopback and (not options.empty if is_new else _has_demo(options)):
         raise CannotStartError(
             "The demo's people and passwords are for one machine only: serve it on 127.0.0.1, "
             "or name another data folder and say --empty."
@@ -99,18 +100,16 @@ def _check_database(options: Options) -> bool:
     return is_new
 
 
-def _has_demo() -> bool:
+def _has_demo(options: Options) -> bool:
     from kmsapp import demo
 
-    return bool(demo.is_seeded())
+    return demo.is_seeded() or _seeding_mark(options).exists()
 
 
 def _prepare(options: Options) -> None:
     """Make what a start needs and is not there yet."""
     from console.serving import database
 
-    say("Looking for SoftHSM …")
-    os.environ["PKCS11_MODULE"] = str(find_module(options.data))
     if not options.master_key_file.exists():
         sealing.make_master_key(options.master_key_file)
     if database.needs_migration():
@@ -152,7 +151,11 @@ def _seed(options: Options) -> None:
     from kmsapp import demo
 
     say("Making the demo: two HSMs, a cluster, a key store, a key …")
-    credentials.write_people(options.data, demo.seed())
+    try:
+        people = demo.seed()
+    except demo.DemoError as error:
+        raise KeepsFailingError(f"The demo could not be made. {error} See {options.data / 'log'}.") from error
+    credentials.write_people(options.data, people)
     _seeding_mark(options).unlink()
 
 

@@ -155,7 +155,7 @@ def test_credentials_are_written_for_their_owner_only(running: Server) -> None:
     for name in ("credentials.json", "aws.env"):
         assert (running.data / name).stat().st_mode & 0o777 == 0o600
     people = json.loads((running.data / "credentials.json").read_text())
-    assert [person["user_name"] for person in people] == ["alice", "bob", "carol", "mallory"]
+    assert sorted(person["user_name"] for person in people) == ["alice", "bob", "carol", "mallory"]
     fields = {"account", "user_name", "password", "access_key_id", "secret_access_key"}
     assert all(person.keys() == fields for person in people)
 

@@ -94,8 +94,8 @@ def good_requests() -> Iterator[tuple[str, Request, bool]]:
         header = path.with_suffix(".authz").read_text().strip()
         yield path.stem, with_header("authorization", header)(read_request(path.read_bytes())), True
     for path in AWS_C_AUTH:
-        signed = (path.parent / "header-signed-request.txt").read_bytes()
-        yield path.parent.name, read_request(signed), json.loads(path.read_text())["normalize"]
+        raw = (path.parent / "header-signed-request.txt").read_bytes()
+        yield path.parent.name, read_request(raw), json.loads(path.read_text())["normalize"]
 
 
 @needs_vectors

@@ -47,7 +47,7 @@ def env_list(name: str, default: str) -> list[str]:
 DATA = Path(env_text("CASEMATE_DATA", str(BASE / "var"))).absolute()
 # 32 random bytes under which secrets in the database are sealed. Backups never include it.
 MASTER_KEY_FILE = Path(env_text("CASEMATE_MASTER_KEY_FILE", str(DATA / "secret" / "master.key")))
-# A running server's way to hand a process the sealing subkeys it may have (a path in /proc, readable by this user only).
+# A running server's way to hand a process the sealing subkeys it may have (a path in /proc, for this user only).
 KEYRING = env_text("CASEMATE_KEYRING", "")
 # PKCS#11 module that HSM processes load; empty: SoftHSM is looked for.
 PKCS11_MODULE = env_text("PKCS11_MODULE", env_text("SOFTHSM2_MODULE", ""))
@@ -114,6 +114,7 @@ TEMPLATES = [
 
 AUTH_USER_MODEL = "kmsapp.User"
 AUTHENTICATION_BACKENDS = ["kmsapp.iam.sign_in.ConsoleBackend"]
+CSRF_FAILURE_VIEW = "console.views.errors.csrf_failure"
 LOGIN_URL = "console:sign-in"
 LOGIN_REDIRECT_URL = "console:keys"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]

@@ -1,0 +1,21 @@
+"""The sign-in form."""
+
+from __future__ import annotations
+
+import re
+
+from django import forms
+
+
+class SignInForm(forms.Form):
+    account = forms.CharField(max_length=20)
+    user_name = forms.CharField(max_length=64)
+    password = forms.CharField(max_length=512, strip=False)
+    next = forms.CharField(required=False, max_length=2000)
+
+    def clean_account(self) -> str:
+        """Account IDs are often written 1111-2222-3333."""
+        digits = re.sub(r"[\s-]", "", self.cleaned_data["account"])
+        if not re.fullmatch(r"[0-9]{12}", digits):
+            raise forms.ValidationError("Enter the 12 digits of the account ID.")
+        return digits

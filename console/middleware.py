@@ -1,0 +1,82 @@
+"""Headers on every answer, the caller of every request, and pages for refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from console.regions import DEFAULT_REGION
+from console.views.errors import refusal
+from kmsapp.caller import Caller
+from kmsapp.errors import KmsError
+from kmsapp.models import User
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+# Everything a page needs is a file of our own, so nothing inline and nothing from elsewhere is allowed.
+CONTENT_SECURITY_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    ]
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+}
+
+
+class SecurityHeadersMiddleware:
+    """Adds the headers above where a view has not set its own."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        if getattr(request, "caller", None) is not None:
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+
+class CallerMiddleware:
+    """Sets request.caller for signed-in people: their principal in the Region they chose."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.user.is_authenticated:
+            request.caller = caller_of(request, request.user)  # type: ignore[attr-defined]
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """A refusal that a view left alone becomes a page with AWS's error in it."""
+        return refusal(request, error) if isinstance(error, KmsError) else None
+
+
+def caller_of(request: HttpRequest, user: User) -> Caller:
+    """Return who calls: the signed-in person, acting in the session's Region."""
+    return Caller(
+        account=user.account_id,
+        region=request.session.get("region", DEFAULT_REGION),
+        principal_arn=user.arn,
+        principal_id=user.user_id,
+        user_name=user.user_name,
+        via="admin" if request.path.startswith("/admin/") else "console",
+        source_ip=request.META.get("REMOTE_ADDR", ""),
+        user_agent=request.META.get("HTTP_USER_AGENT", "")[:256],
+    )

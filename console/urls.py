@@ -1,0 +1,50 @@
+"""Addresses: the console at /, Django admin at /admin/. Names are console:<noun> or console:<noun>-<verb>."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, include, path
+from django.views.generic import RedirectView
+
+from console.views import clusters, create_key, help, key_stores, keys, shell, sign_in
+
+console: list[URLPattern | URLResolver] = [
+    path("", RedirectView.as_view(pattern_name="console:keys"), name="home"),
+    path("sign-in/", sign_in.sign_in, name="sign-in"),
+    path("sign-out/", sign_in.sign_out, name="sign-out"),
+    path("region/", shell.region, name="region"),
+    path("theme/", shell.theme, name="theme"),
+    path("navigation/", shell.navigation, name="navigation"),
+    path("keys/", keys.keys, name="keys"),
+    path("keys/preferences/", keys.keys_preferences, name="keys-preferences"),
+    path("keys/create/", create_key.create_key, name="create-key"),
+    path("keys/create/alias-check/", create_key.alias_check, name="create-key-alias-check"),
+    path("keys/create/policy-check/", create_key.policy_check, name="create-key-policy-check"),
+    path("keys/create/<uuid:draft_id>/cancel/", create_key.create_key_cancel, name="create-key-cancel"),
+    path("keys/create/<uuid:draft_id>/progress/", create_key.create_key_progress, name="create-key-progress"),
+    path("keys/create/<uuid:draft_id>/<slug:slug>/", create_key.create_key_step, name="create-key-step"),
+    path("keys/<str:key_id>/", keys.key, name="key"),
+    path("key-stores/", key_stores.key_stores, name="key-stores"),
+    path("key-stores/table/", key_stores.key_stores_table, name="key-stores-table"),
+    path("key-stores/<str:store_id>/", key_stores.key_store, name="key-store"),
+    path("key-stores/<str:store_id>/state/", key_stores.key_store_state, name="key-store-state"),
+    path("key-stores/<str:store_id>/connect/", key_stores.connect, name="key-store-connect"),
+    path("key-stores/<str:store_id>/disconnect/", key_stores.disconnect, name="key-store-disconnect"),
+    path("clusters/", clusters.clusters, name="clusters"),
+    path("clusters/<str:cluster_id>/", clusters.cluster, name="cluster"),
+    path("help/", help.index, name="help"),
+    path("help/<slug:slug>/", help.topic, name="help-topic"),
+]
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("healthz", shell.healthz, name="healthz"),
+    # People sign in once, with account, user name and password; Django admin's own form knows no accounts.
+    path("admin/login/", RedirectView.as_view(pattern_name="console:sign-in", query_string=True)),
+    path("admin/", admin.site.urls),
+    path("", include((console, "console"))),
+]
+
+handler400 = "console.views.errors.bad_request"
+handler403 = "console.views.errors.forbidden"
+handler404 = "console.views.errors.not_found"
+handler500 = "console.views.errors.server_error"

@@ -1,0 +1,62 @@
+"""Pages for what went wrong: not found, refused, failed. None of them shows details of a fault of ours."""
+
+from __future__ import annotations
+
+import logging
+
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+
+from console.pages import page
+from console.remedies import remedy
+from kmsapp.errors import KmsError
+
+log = logging.getLogger(__name__)
+
+NOT_FOUND_CODES = {"NotFoundException", "CustomKeyStoreNotFoundException", "CloudHsmResourceNotFoundException"}
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return page(
+        request, "errors/404.html", title="Page not found", crumbs=[("Page not found", "")], section="", status=404
+    )
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return page(request, "errors/403.html", title="Not allowed", crumbs=[("Not allowed", "")], section="", status=403)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """The form came from an old page, or cookies are off."""
+    return page(
+        request, "errors/csrf.html", title="Form expired", crumbs=[("Form expired", "")], section="", status=403
+    )
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return HttpResponse("400 Bad request\n", status=400, content_type="text/plain")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """A page that needs neither the database nor the session: either may be what failed."""
+    return HttpResponse(render_to_string("console/errors/500.html"), status=500)
+
+
+def refusal(request: HttpRequest, error: KmsError) -> HttpResponse:
+    """Show an answer of KMS that no view handled: its message, its name and what to do."""
+    if error.code in NOT_FOUND_CODES:
+        status, title = 404, "Not found"
+    elif error.code == "AccessDeniedException":
+        status, title = 403, "Not allowed"
+    else:
+        status, title = error.status, "The call was refused"
+    return page(
+        request,
+        "errors/refusal.html",
+        title=title,
+        crumbs=[(title, "")],
+        section="",
+        status=status,
+        error=error,
+        remedy=remedy(error.code),
+    )

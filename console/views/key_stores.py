@@ -1,0 +1,142 @@
+"""Custom key stores: the table, one store, connecting and disconnecting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
+
+from console.lookups import Lookups
+from console.pages import page
+from console.remedies import remedy
+from console.requests import ConsoleRequest, signed_in
+from console.statuses import CONNECTION_ERRORS
+from kmsapp import dispatch
+from kmsapp.errors import KmsError
+
+CRUMB = "Custom key stores"
+BUSY = {"CONNECTING", "DISCONNECTING"}
+# What each action is allowed in, and why not otherwise.
+# https://docs.aws.amazon.com/kms/latest/APIReference/API_ConnectCustomKeyStore.html and DisconnectCustomKeyStore.
+CONNECT_REFUSED = {
+    "CONNECTED": "The key store is connected already.",
+    "CONNECTING": "The key store is being connected.",
+    "DISCONNECTING": "Wait until the key store is disconnected.",
+    "FAILED": "Disconnect the key store first, and then connect it again.",
+}
+DISCONNECT_REFUSED = {
+    "DISCONNECTED": "The key store is disconnected already.",
+    "CONNECTING": "Wait until the key store is connected.",
+    "DISCONNECTING": "The key store is being disconnected.",
+}
+
+
+@require_safe
+@signed_in
+def key_stores(request: ConsoleRequest) -> HttpResponse:
+    return page(
+        request,
+        "key_stores/list.html",
+        title=CRUMB,
+        crumbs=[(CRUMB, "")],
+        section="key-stores",
+        **_table(request),
+    )
+
+
+@require_safe
+@signed_in
+def key_stores_table(request: ConsoleRequest) -> HttpResponse:
+    """The table alone, for the refresh while a store is connecting."""
+    return render(request, "console/key_stores/_table.html", _table(request))
+
+
+def _table(request: ConsoleRequest) -> dict[str, Any]:
+    stores = [_with_actions(store) for store in Lookups(request.caller).key_stores]
+    return {"stores": stores, "busy": any(store["ConnectionState"] in BUSY for store in stores)}
+
+
+@require_safe
+@signed_in
+def key_store(request: ConsoleRequest, store_id: str) -> HttpResponse:
+    store = _store(request, store_id)
+    return page(
+        request,
+        "key_stores/detail.html",
+        title=store["CustomKeyStoreName"],
+        crumbs=[(CRUMB, reverse("console:key-stores")), (store["CustomKeyStoreName"], "")],
+        section="key-stores",
+        store=store,
+        busy=store["ConnectionState"] in BUSY,
+    )
+
+
+@require_safe
+@signed_in
+def key_store_state(request: ConsoleRequest, store_id: str) -> HttpResponse:
+    """The changing part of the store's page, for the refresh while it is connecting."""
+    store = _store(request, store_id)
+    return render(request, "console/key_stores/_state.html", {"store": store, "busy": store["ConnectionState"] in BUSY})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def connect(request: ConsoleRequest, store_id: str) -> HttpResponse:
+    return _confirm(request, store_id, "connect")
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def disconnect(request: ConsoleRequest, store_id: str) -> HttpResponse:
+    return _confirm(request, store_id, "disconnect")
+
+
+def _confirm(request: ConsoleRequest, store_id: str, action: str) -> HttpResponse:
+    """Ask, then call; a refusal is shown with what to do."""
+    store = _store(request, store_id)
+    error: KmsError | None = None
+    if request.method == "POST":
+        try:
+            dispatch.call(request.caller, f"kms:{action.title()}CustomKeyStore", {"CustomKeyStoreId": store_id})
+        except KmsError as refused:
+            error = refused
+        else:
+            messages.info(request, f"{action.title()}ing {store['CustomKeyStoreName']} has begun.")
+            return redirect("console:key-store", store_id)
+    title = f"{action.title()} key store"
+    return page(
+        request,
+        f"key_stores/{action}.html",
+        title=title,
+        crumbs=[
+            (CRUMB, reverse("console:key-stores")),
+            (store["CustomKeyStoreName"], reverse("console:key-store", args=[store_id])),
+            (title, ""),
+        ],
+        section="key-stores",
+        status=error.status if error else 200,
+        store=store,
+        error=error,
+        remedy=remedy(error.code) if error else None,
+    )
+
+
+def _store(request: ConsoleRequest, store_id: str) -> dict[str, Any]:
+    store = Lookups(request.caller).key_store(store_id)
+    if store is None:
+        raise Http404("No such key store in this account and Region")
+    return _with_actions(store)
+
+
+def _with_actions(store: dict[str, Any]) -> dict[str, Any]:
+    """Add why an action can't be chosen now (empty: it can) and what a failed connection needs."""
+    state = store["ConnectionState"]
+    return store | {
+        "ConnectRefused": CONNECT_REFUSED.get(state, ""),
+        "DisconnectRefused": DISCONNECT_REFUSED.get(state, ""),
+        "FailureRemedy": CONNECTION_ERRORS.get(store.get("ConnectionErrorCode", ""), ""),
+    }

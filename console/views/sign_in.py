@@ -1,0 +1,51 @@
+"""Signing in and out."""
+
+from __future__ import annotations
+
+from django.contrib import auth
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST
+
+from console import sign_in_limits
+from console.forms.sign_in import SignInForm
+from console.pages import safe_next
+
+# One sentence whatever was wrong, so that nobody learns which accounts and users exist.
+REFUSED = "Account ID, user name or password is wrong. Check them and try again."
+TOO_MANY = "Too many tries for this user name. Wait five minutes, and then try again."
+
+
+@sensitive_post_parameters("password")
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def sign_in(request: HttpRequest) -> HttpResponse:
+    if request.method != "POST":
+        return _show(request, SignInForm(initial={"next": request.GET.get("next", "")}))
+    form = SignInForm(request.POST)
+    if not form.is_valid():
+        return _show(request, form, refused=REFUSED if "account" not in form.errors else "", status=422)
+    account, user_name = form.cleaned_data["account"], form.cleaned_data["user_name"]
+    address = request.META.get("REMOTE_ADDR", "")
+    if not sign_in_limits.take_try(account, user_name, address):
+        return _show(request, form, refused=TOO_MANY, status=429)
+    user = auth.authenticate(request, account=account, user_name=user_name, password=form.cleaned_data["password"])
+    if user is None:
+        return _show(request, form, refused=REFUSED, status=422)
+    sign_in_limits.give_back(account, user_name, address)
+    auth.login(request, user)
+    return redirect(safe_next(request, form.cleaned_data["next"], reverse("console:keys")))
+
+
+def _show(request: HttpRequest, form: SignInForm, *, refused: str = "", status: int = 200) -> HttpResponse:
+    context = {"title": "Sign in", "form": form, "refused": refused}
+    return render(request, "console/sign_in.html", context, status=status)
+
+
+@require_POST
+def sign_out(request: HttpRequest) -> HttpResponse:
+    auth.logout(request)
+    return redirect("console:sign-in")

@@ -11,7 +11,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from cryptography import x509
@@ -83,13 +83,13 @@ def is_seeded() -> bool:
     return User.objects.filter(account_id=ACCOUNT, user_name="alice").exists()
 
 
-def seed() -> list[Person]:
-    """Make the demo and return its people. Needs a running supervisor. Raises DemoError."""
+def seed() -> list[dict[str, str]]:
+    """Make the demo and return its people, a dict with the fields of Person for each. Needs a running supervisor. Raises DemoError."""
     cluster = add_cluster(CLUSTER_ID, HSMS)
     store = _key_store(cluster)
     _connect(store)
     _example_key(store)
-    return _people()
+    return [asdict(person) for person in _people()]
 
 
 def add_cluster(cluster_id: str, members: tuple[dict[str, str], ...]) -> Cluster:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -228,7 +229,9 @@ def stopped_data(server: Server, tmp_path: Path) -> Path:
     """A copy of the data folder of a server that has stopped."""
     if server.process is not None and server.process.poll() is None:
         server.stop()
-    return Path(shutil.copytree(server.data, tmp_path / "copy", ignore=shutil.ignore_patterns("static", "softhsm")))
+    return Path(
+        shutil.copytree(server.data, tmp_path / "copy", ignore=shutil.ignore_patterns("static", "softhsm", "run"))
+    )
 
 
 def wrong_master_key(data: Path) -> None:
@@ -244,7 +247,7 @@ def short_master_key(data: Path) -> None:
 
 
 def newer_database(data: Path) -> None:
-    with sqlite3.connect(data / "casemate.sqlite3") as database:
+    with closing(sqlite3.connect(data / "casemate.sqlite3")) as database, database:
         database.execute(
             "INSERT INTO django_migrations (app, name, applied) VALUES ('kmsapp', '9999_later', '2030-01-01 00:00:00')"
         )

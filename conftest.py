@@ -53,3 +53,18 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
     if chromium is None:
         pytest.fail("Chromium is missing: bin/test says how to install it.")
     return {**browser_type_launch_args, "executable_path": str(Path(chromium)), "args": arguments}
+
+
+@pytest.fixture
+def installation(transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The demo in this process, without HTTP: its database is the test's, its HSMs are real; yields its data folder."""
+    from hsmapp.testing import hsms_running
+    from kmsapp import audit, demo
+
+    for name in ("DATA", "MASTER_KEY_FILE", "IMMEDIATE"):
+        monkeypatch.setattr(settings, name, getattr(settings, name))
+    with hsms_running(tmp_path):
+        audit.close_file()
+        demo.seed()
+        yield tmp_path
+    audit.close_file()

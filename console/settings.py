@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 import environ
@@ -141,7 +142,8 @@ def database() -> dict[str, object]:
                 "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; PRAGMA foreign_keys=ON;"
             ),
         },
-        "TEST": {"NAME": env_text("CASEMATE_TEST_DATABASE", "") or None},
+        # A file, because tests run real threads and processes beside each other; one per test run.
+        "TEST": {"NAME": Path(tempfile.gettempdir()) / f"casemate-test-{os.getpid()}.sqlite3"},
     }
 
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from django.db import DatabaseError, close_old_connections
+from django.db import connection as database
 
 from hsmapp import credentials
 from hsmapp.device.protocol import Connection, HsmAnswerError, HsmUnreachableError
@@ -54,10 +55,17 @@ class Pool:
         self._changed = threading.Condition()
         self._members: dict[str, Member] = {}
         self._turn = 0
+        self._ended = False
         self._wanted = threading.Event()
         self._wanted.set()
         self._thread = threading.Thread(target=self._keep_filled, name=f"pool {cluster_pk}/{user_name}", daemon=True)
         self._thread.start()
+
+    def end(self) -> None:
+        """Close everything and wait for the pool's thread."""
+        self._ended = True
+        self._wanted.set()
+        self._thread.join()
 
     @property
     def is_alive(self) -> bool:
@@ -129,16 +137,20 @@ class Pool:
                 self._changed.notify_all()
 
     def _keep_filled(self) -> None:
-        while True:
-            try:
-                close_old_connections()
-                if not self._fill():
-                    return
+        try:
+            while not self._ended:
                 self._wanted.clear()
-                self._wanted.wait(IDLE_ROUND_SECONDS)
-            except DatabaseError:
-                logger.exception("the pool of %s can't read the database", self._user_name)
-                time.sleep(RETRY_SECONDS)
+                try:
+                    close_old_connections()
+                    if not self._fill():
+                        return
+                    self._wanted.wait(IDLE_ROUND_SECONDS)
+                except DatabaseError:
+                    logger.exception("the pool of %s can't read the database", self._user_name)
+                    time.sleep(RETRY_SECONDS)
+        finally:
+            self._close()
+            database.close()
 
     def _fill(self) -> bool:
         """Log in where connections are missing. False when the credential is not connected (any more)."""
@@ -148,7 +160,6 @@ class Pool:
             .first()
         )
         if credential is None:
-            self._close()
             return False
         hsms = {hsm.hsm_id: hsm for hsm in credential.cluster.hsms.filter(state=HsmState.ACTIVE)}
         self._forget_others(set(hsms))
@@ -217,6 +228,15 @@ def pool(cluster_pk: int, user_name: str) -> Pool:
         if found is None or not found.is_alive:
             found = _pools[(cluster_pk, user_name)] = Pool(cluster_pk, user_name)
         return found
+
+
+def close_pools() -> None:
+    """End this process's pools and wait for their threads (a test's end, a worker's end)."""
+    with _pools_lock:
+        ended = list(_pools.values())
+        _pools.clear()
+    for each in ended:
+        each.end()
 
 
 def warm() -> None:

@@ -77,7 +77,7 @@ def found(cluster: Cluster, devices: list[Device]) -> None:
         _make_users(cluster, device)
     with transaction.atomic():
         cluster.state = ClusterState.INITIALIZED
-        cluster.save()
+        cluster.save(update_fields=["state"])
         epochs.raise_epoch(cluster.account)
 
 
@@ -155,7 +155,7 @@ def _back_up_masking_key(cluster: Cluster, device: Device) -> None:
         private, purpose=sealing.BACKUP_KEY, table=_CLUSTER_TABLE, row=cluster.cluster_id
     )
     cluster.masking_key_backup = wrapped
-    cluster.save()
+    cluster.save(update_fields=["backup_public_key", "backup_private_key_sealed", "masking_key_backup"])
 
 
 def _make_users(cluster: Cluster, device: Device) -> None:

@@ -97,7 +97,8 @@ def _download(work: Path) -> Path:
     try:
         _run(["apt-get", *system_lists, "download", PACKAGE], work)
     except SoftHsmMissingError:
-        _run(["apt-get", *own_lists, "update"], work)
+        # Error-Mode: by default apt-get says that all went well when no list could be fetched.
+        _run(["apt-get", *own_lists, "-o", "APT::Update::Error-Mode=any", "update"], work)
         _run(["apt-get", *own_lists, "download", PACKAGE], work)
     return next(work.glob("*.deb"))
 

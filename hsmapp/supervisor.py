@@ -24,7 +24,7 @@ from django.db import DatabaseError, close_old_connections, connection
 from hsmapp import hsms, replication, resync, softhsm
 from hsmapp.device import protocol
 from hsmapp.device.protocol import Connection, HsmAnswerError, HsmUnreachableError
-from hsmapp.models import Hsm, KeyIntent
+from hsmapp.models import Cluster, Hsm, KeyIntent
 from hsmapp.replication import Device
 from hsmapp.states import (
     HSM_CREATED,
@@ -293,7 +293,8 @@ class Supervisor:
             if len(devices) == len(ids):
                 with self.cluster_lock(cluster_pk):
                     devices.sort(key=lambda device: device.hsm.hsm_id)
-                    replication.found(devices[0].hsm.cluster, devices)
+                    # A row of its own: each keeper refreshes the one it has at any moment.
+                    replication.found(Cluster.objects.get(pk=cluster_pk), devices)
 
     def _clean_abandoned(self) -> None:
         """Destroy what abandoned intents left on HSMs that serve; on the others it goes before they serve again."""

@@ -169,6 +169,12 @@ def open_file() -> None:
     _file()
 
 
+def close_file() -> None:
+    """Forget this process's file; the next event opens another (an installation's end within a process)."""
+    with _files_lock:
+        _files.clear()
+
+
 @jobs.handler("read in audit files")
 def read_in(now: datetime.datetime) -> int:
     """Copy new lines of all chains into rows. A line counts only with its newline: a torn tail waits for the rest."""

@@ -84,12 +84,37 @@ def is_seeded() -> bool:
 
 
 def seed() -> list[dict[str, str]]:
-    """Make the demo and return its people, a dict with the fields of Person for each. Needs a running supervisor. Raises DemoError."""
+    """Make the demo and return its people: for each a dict with the fields of Person.
+
+    Needs a running supervisor. Raises: DemoError.
+    """
     cluster = add_cluster(CLUSTER_ID, HSMS)
     store = _key_store(cluster)
     _connect(store)
     _example_key(store)
     return [asdict(person) for person in _people()]
+
+
+def add_further_cluster() -> Cluster:
+    """One more ACTIVE cluster, whose kmsuser password and customer CA certificate are files in <data>/demo."""
+    cluster_id = ids.new_cloudhsm_id("cluster")
+    number = Hsm.objects.count()
+    zones = (("us-west-2a", "subnet-a6b10bd1", "10.0.1."), ("us-west-2b", "subnet-b6b10bd2", "10.0.0."))
+    members = tuple(
+        {
+            "hsm_id": ids.new_cloudhsm_id("hsm"),
+            "availability_zone": zone,
+            "eni_ip": f"{network}{20 + number}",
+            "subnet_id": subnet,
+            "eni_id": f"eni-{secrets.token_hex(4)}",
+        }
+        for zone, subnet, network in zones
+    )
+    cluster = add_cluster(cluster_id, members)
+    path = settings.DATA / "demo" / f"{cluster_id}-kmsuser-password"
+    path.touch(mode=0o600)
+    path.write_text(credentials.current_password(cluster.credentials.get(user_name="kmsuser")) + "\n")
+    return cluster
 
 
 def add_cluster(cluster_id: str, members: tuple[dict[str, str], ...]) -> Cluster:

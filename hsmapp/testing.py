@@ -1,0 +1,71 @@
+"""Real HSMs for tests in this process: the supervisor in a thread, SoftHSM tokens in a folder of the test's own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from django.conf import settings
+from django.db import connection
+
+from hsmapp import connections, sealing, supervisor
+from hsmapp.models import Hsm
+
+WAIT_SECONDS = 30.0
+
+
+@contextmanager
+def hsms_running(folder: Path) -> Iterator[None]:
+    """Make an installation in the folder and run the HSM processes that its database wants."""
+    settings.DATA = folder
+    settings.MASTER_KEY_FILE = folder / "secret" / "master.key"
+    settings.IMMEDIATE = True
+    sealing.make_master_key(settings.MASTER_KEY_FILE)
+    sealing.keyring.cache_clear()
+    stop = threading.Event()
+    thread = threading.Thread(target=_supervise, args=(stop,), name="supervisor of a test")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(WAIT_SECONDS)
+        connections.close_pools()
+        sealing.keyring.cache_clear()
+
+
+def _supervise(stop: threading.Event) -> None:
+    try:
+        supervisor.supervise(stop)
+    finally:
+        connection.close()
+
+
+def wait_until(done: Callable[[], object], what: str) -> None:
+    """Wait for something that other threads or processes bring about."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not done():
+        assert time.monotonic() < deadline, f"waited {WAIT_SECONDS} s for {what}"
+        time.sleep(0.02)
+
+
+def state_of(hsm_id: str) -> str:
+    return str(Hsm.objects.values_list("state", flat=True).get(hsm_id=hsm_id))
+
+
+def process_of(hsm_id: str, folder: Path) -> int:
+    """Process id of the HSM process whose lock lies in this installation's folder."""
+    lock = folder / "hsm" / f"{hsm_id}.lock"
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().split(b"\0")
+            if hsm_id.encode() in command and any(
+                target.readlink() == lock for target in (process / "fd").iterdir() if target.is_symlink()
+            ):
+                return int(process.name)
+        except OSError:
+            continue  # it ended meanwhile, or belongs to somebody else
+    raise LookupError(f"no process of {hsm_id}")

@@ -26,6 +26,7 @@ console: list[URLPattern | URLResolver] = [
     path("keys/<str:key_id>/", keys.key, name="key"),
     path("key-stores/", key_stores.key_stores, name="key-stores"),
     path("key-stores/table/", key_stores.key_stores_table, name="key-stores-table"),
+    path("key-stores/choose/", key_stores.key_stores_choose, name="key-stores-choose"),
     path("key-stores/<str:store_id>/", key_stores.key_store, name="key-store"),
     path("key-stores/<str:store_id>/state/", key_stores.key_store_state, name="key-store-state"),
     path("key-stores/<str:store_id>/connect/", key_stores.connect, name="key-store-connect"),

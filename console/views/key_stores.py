@@ -55,6 +55,22 @@ def key_stores_table(request: ConsoleRequest) -> HttpResponse:
     return render(request, "console/key_stores/_table.html", _table(request))
 
 
+@require_safe
+@signed_in
+def key_stores_choose(request: ConsoleRequest) -> HttpResponse:
+    """Key store actions: lead from the selected row to the page that asks for confirmation, or say why not."""
+    store = Lookups(request.caller).key_store(request.GET.get("store", ""))
+    action = request.GET.get("action", "")
+    if store is None or action not in {"connect", "disconnect"}:
+        messages.error(request, "Select a key store, and then choose an action.")
+        return redirect("console:key-stores")
+    refused = _with_actions(store)[f"{action.title()}Refused"]
+    if refused:
+        messages.error(request, f"{store['CustomKeyStoreName']}: {refused}")
+        return redirect("console:key-stores")
+    return redirect(f"console:key-store-{action}", store["CustomKeyStoreId"])
+
+
 def _table(request: ConsoleRequest) -> dict[str, Any]:
     stores = [_with_actions(store) for store in Lookups(request.caller).key_stores]
     return {"stores": stores, "busy": any(store["ConnectionState"] in BUSY for store in stores)}

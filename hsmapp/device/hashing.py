@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any
 
 QUEUE_LENGTH = 16
-_NICE = 10
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,6 @@ class HashingThread:
         return results
 
     def _run(self) -> None:
-        # Linux counts niceness per thread: a flood of logins yields the processor to those who are logged in.
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         while True:
             job, tag = self._waiting.get()
             try:

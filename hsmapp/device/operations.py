@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hsmapp.device import arguments as args
-from hsmapp.device.durable import sync_subfolders, sync_folder
+from hsmapp.device.durable import sync_folder, sync_subfolders
 from hsmapp.device.hashing import HashJob
 from hsmapp.device.hsm_users import (
     DUMMY_HASH,

@@ -50,7 +50,9 @@ def refusal(connection: Connection, op: str, **args: object) -> str:
     return refused.value.name
 
 
-def seal(connection: Connection, key: MaskedKey, plaintext: bytes = b"plaintext", aad: bytes = b"aad") -> dict[str, Any]:
+def seal(
+    connection: Connection, key: MaskedKey, plaintext: bytes = b"plaintext", aad: bytes = b"aad"
+) -> dict[str, Any]:
     return ask(connection, "encrypt", label=key.label, check=key.check, plaintext=plaintext, aad=aad)
 
 
@@ -219,7 +221,9 @@ def flip_one_bit(path: Path, before: bytes, key_value_offset: int) -> None:
 
 
 def value_offset(content: bytes) -> int:
-    """The offset of the encrypted CKA_VALUE in a SoftHSM object file: its attribute type (0x11, 8 bytes) and kind (3), then length."""
+    """The offset of the encrypted CKA_VALUE in a SoftHSM object file: its attribute type (0x11, 8 bytes) and kind
+    (3), then length.
+    """
     return content.index((0x11).to_bytes(8, "big") + (3).to_bytes(8, "big")) + 24
 
 
@@ -233,7 +237,8 @@ def test_one_flipped_bit_on_the_disk_is_noticed_and_mended_from_the_masked_key(
         sealed = seal(connection, key)
     device.stop()
     (path,) = key_files(device).keys() - before
-    # The first bytes of the stored value are the IV it is encrypted with, so the key becomes another key, without an error.
+    # The first bytes of the stored value are the IV it is encrypted with, so the key becomes another key, without an
+    # error.
     content = path.read_bytes()
     flip_one_bit(path, content, value_offset(content))
     device.start()

@@ -29,7 +29,9 @@ def login_refusal(device: DeviceProcess, user: str, password: str) -> str:
 
 
 def test_five_wrong_logins_lock_a_crypto_user_until_an_admin_changes_the_password(device: DeviceProcess) -> None:
-    assert [login_refusal(device, "kmsuser", "wrong-password") for _ in range(6)] == ["WrongPassword"] * 5 + ["UserLocked"]
+    assert [login_refusal(device, "kmsuser", "wrong-password") for _ in range(6)] == ["WrongPassword"] * 5 + [
+        "UserLocked"
+    ]
     assert login_refusal(device, "kmsuser", PASSWORD) == "UserLocked"
     device.restart()
     with device.control() as control:

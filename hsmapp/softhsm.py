@@ -124,7 +124,8 @@ def _run(command: list[str], work: Path) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _cannot_fetch(str(error)) from error
     if done.returncode != 0:
-        raise _cannot_fetch((done.stderr.strip().splitlines() or ["no message"])[-1])
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        raise _cannot_fetch(next((line for line in lines if line.startswith("E:")), lines[-1]))
 
 
 def _cannot_fetch(reason: str) -> SoftHsmMissingError:

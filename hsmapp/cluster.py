@@ -28,6 +28,15 @@ KEY_SECONDS = 5.0
 
 # Answers that say "not here, not now": the next HSM is asked.
 _ELSEWHERE = {protocol.NOT_SERVING, protocol.NOT_LOGGED_IN, protocol.TOKEN_FAILED, protocol.BUSY}
+# Answers that say the key can't be mended here: its masked key, or this HSM's masking key, is at fault.
+_BAD_HERE = {
+    protocol.MASKED_KEY_WRONG,
+    protocol.MASKING_KEY_MISSING,
+    protocol.KEY_NOT_FOUND,
+    protocol.KEY_DAMAGED,
+    protocol.KEY_EXISTS,
+    protocol.CAPACITY_EXCEEDED,
+}
 # Answers that say the key must be made again here from its masked key.
 _MENDABLE = {protocol.KEY_NOT_FOUND, protocol.KEY_DAMAGED}
 
@@ -45,14 +54,6 @@ class Material:
     @classmethod
     def of(cls, row: MaskedKey) -> Material:
         return cls(row.cluster_id, row.owner, row.label, row.backing_key_id, bytes(row.check_ciphertext))
-
-
-@dataclass(frozen=True)
-class Zone:
-    """Active HSMs of one Availability Zone."""
-
-    name: str
-    hsm_ids: tuple[str, ...]
 
 
 _active: epochs.Cached[tuple[tuple[str, str], ...]] = epochs.Cached()
@@ -106,7 +107,11 @@ def random(cluster_pk: int, owner: str, length: int) -> bytes:
 
 
 def on_any_hsm(hsms: Pool, ask: Callable[[Connection], Answer]) -> Answer:
-    """Ask one HSM after the other until one answers. Raises NoHsmAnswersError; other answers pass as HsmAnswerError."""
+    """Ask one HSM after the other until one answers; a key that one can't mend may be sound on the next.
+
+    Raises: NoHsmAnswersError if none did; HsmAnswerError for what only the caller can judge.
+    """
+    refusal: HsmAnswerError | None = None
     for _ in range(2):  # a second round for the case that all connections at hand were those of a process that ended
         for hsm_id in hsms.ready():
             try:
@@ -115,8 +120,12 @@ def on_any_hsm(hsms: Pool, ask: Callable[[Connection], Answer]) -> Answer:
             except HsmUnreachableError:
                 continue
             except HsmAnswerError as error:
-                if error.name not in _ELSEWHERE:
+                if error.name in _BAD_HERE:
+                    refusal = error
+                elif error.name not in _ELSEWHERE:
                     raise
+        if refusal is not None:
+            raise refusal
     raise NoHsmAnswersError("No HSM of the cluster answers.")
 
 

@@ -194,7 +194,7 @@ class Keeper(threading.Thread):
             if not serving:
                 serving = self._serve_if_ready(hsm)
             elif time.monotonic() >= next_probe:
-                self._probe()
+                serving = self._probe(hsm)
                 next_probe = time.monotonic() + PROBE_EVERY_SECONDS
             try:
                 process.child.wait(ROUND_SECONDS)
@@ -222,9 +222,13 @@ class Keeper(threading.Thread):
         logger.info("%s serves; restored %d keys, destroyed %d", hsm.hsm_id, report.restored, report.destroyed)
         return True
 
-    def _probe(self) -> None:
-        if self.device is not None:
-            self.device.ask_within(PROBE_SECONDS, "health")
+    def _probe(self, hsm: Hsm) -> bool:
+        """Whether it still serves. One that was stopped and started again between two rounds is let in anew."""
+        close_old_connections()
+        if self.device is not None and not self.device.ask_within(PROBE_SECONDS, "health")["ok"]:
+            raise ProcessEndedError("its token does not answer")
+        hsm.refresh_from_db(fields=["state", "state_message", "wanted"])
+        return hsm.state == HsmState.ACTIVE or not hsm.wanted
 
     def _write_degraded(self) -> None:
         try:

@@ -1,0 +1,33 @@
+"""Callers that tests act as, in the demo account."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kmsapp import demo, dispatch
+from kmsapp.caller import Caller
+
+ALICE = Caller(demo.ACCOUNT, demo.REGION, f"arn:aws:iam::{demo.ACCOUNT}:user/alice", "AIDAALICE", "alice")
+CAROL = Caller(demo.OTHER_ACCOUNT, demo.REGION, f"arn:aws:iam::{demo.OTHER_ACCOUNT}:user/carol", "AIDACAROL", "carol")
+
+
+def call(operation: str, caller: Caller = ALICE, **params: Any) -> dict[str, Any]:
+    """Call a KMS operation: `call("Encrypt", KeyId=…, Plaintext=…)`."""
+    name = operation if ":" in operation else f"kms:{operation}"
+    return dispatch.call(caller, name, params)
+
+
+def create_key(**params: Any) -> str:
+    """Make a key in the demo's key store and return its id."""
+    made = call("CreateKey", Origin="AWS_CLOUDHSM", CustomKeyStoreId=demo.KEY_STORE_ID, **params)
+    return str(made["KeyMetadata"]["KeyId"])
+
+
+def encrypt(key_id: str, plaintext: bytes, **params: Any) -> bytes:
+    blob: bytes = call("Encrypt", KeyId=key_id, Plaintext=plaintext, **params)["CiphertextBlob"]
+    return blob
+
+
+def decrypt(blob: bytes, **params: Any) -> bytes:
+    plaintext: bytes = call("Decrypt", CiphertextBlob=blob, **params)["Plaintext"]
+    return plaintext

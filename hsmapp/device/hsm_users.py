@@ -5,7 +5,7 @@ characters; five wrong logins lock a crypto user until an admin changes the pass
 whoever manages users changes all of them. The file is replaced as a whole (fsync, rename), so a crash leaves the old
 table or the new one.
 
-Hashing costs milliseconds by design and is done by logins.py in its own thread: nothing here hashes while the HSM
+Hashing costs milliseconds by design and is done by hashing.py in its own thread: nothing here hashes while the HSM
 waits.
 """
 

@@ -19,7 +19,7 @@ from typing import Any, cast
 import pkcs11
 from pkcs11 import MGF, Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, TokenFlag
 from pkcs11.attributes import AttributeMapper
-from pkcs11.exceptions import MultipleObjectsReturned, NoSuchKey, NoSuchToken, PinIncorrect, PKCS11Error
+from pkcs11.exceptions import NoSuchToken, PinIncorrect, PKCS11Error
 from pkcs11.types import Session
 from pkcs11.util.rsa import decode_rsa_private_key, decode_rsa_public_key, encode_rsa_public_key
 
@@ -217,22 +217,21 @@ class Token:
         return Contents(keys, debris)
 
     def _find_own_keys(self) -> None:
-        self._identity = self._key_pair(IDENTITY_LABEL)
-        self._transport = self._key_pair(TRANSPORT_LABEL)
-        # Searching for WRAP first keeps this quick: no label of an HSM user's key has to be decrypted for it.
-        wrapping = {Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.WRAP: True, Attribute.LABEL: MASKING_KEY_LABEL}
-        found = list(self._open.get_objects(wrapping))
+        # Two searches, each a pass over all objects, by attributes that are not encrypted on the disk.
+        pairs = list(self._open.get_objects({Attribute.KEY_TYPE: KeyType.RSA}))
+        self._identity = self._key_pair(pairs, IDENTITY_LABEL)
+        self._transport = self._key_pair(pairs, TRANSPORT_LABEL)
+        wrapping = {Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.WRAP: True}
+        found = [key for key in list(self._open.get_objects(wrapping)) if key[Attribute.LABEL] == MASKING_KEY_LABEL]
         self._masking_key = found[0] if found else None
 
-    def _key_pair(self, label: str) -> tuple[KeyObject, KeyObject] | None:
-        try:
-            public = self._open.get_key(ObjectClass.PUBLIC_KEY, KeyType.RSA, label)
-            private = self._open.get_key(ObjectClass.PRIVATE_KEY, KeyType.RSA, label)
-        except NoSuchKey:
-            return None
-        except MultipleObjectsReturned as error:
-            raise TokenUnusableError(f"the token of {self._hsm_id} has more than one key pair {label!r}") from error
-        return public, private
+    def _key_pair(self, found: list[KeyObject], label: str) -> tuple[KeyObject, KeyObject] | None:
+        halves = [key for key in found if key[Attribute.LABEL] == label]
+        public = [key for key in halves if key[Attribute.CLASS] == ObjectClass.PUBLIC_KEY]
+        private = [key for key in halves if key[Attribute.CLASS] == ObjectClass.PRIVATE_KEY]
+        if len(public) > 1 or len(private) > 1:
+            raise TokenUnusableError(f"the token of {self._hsm_id} has more than one key pair {label!r}")
+        return (public[0], private[0]) if public and private else None
 
     def destroy(self, handle: int) -> None:
         try:
@@ -457,12 +456,10 @@ class Token:
     def make_key_pairs(self) -> None:
         """Make the identity key pair (signs) and the transport key pair (unwraps) where they are missing."""
         self._find_own_keys()
-        for label, public_use, private_use in (
-            (IDENTITY_LABEL, MechanismFlag.VERIFY, MechanismFlag.SIGN),
-            (TRANSPORT_LABEL, MechanismFlag.WRAP, MechanismFlag.UNWRAP),
-        ):
-            if self._key_pair(label) is None:
-                self._make_key_pair(label, public_use | private_use)
+        if self._identity is None:
+            self._make_key_pair(IDENTITY_LABEL, MechanismFlag.VERIFY | MechanismFlag.SIGN)
+        if self._transport is None:
+            self._make_key_pair(TRANSPORT_LABEL, MechanismFlag.WRAP | MechanismFlag.UNWRAP)
         self._find_own_keys()
 
     def _make_key_pair(self, label: str, uses: MechanismFlag) -> None:

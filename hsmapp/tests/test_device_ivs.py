@@ -8,7 +8,7 @@ from hsmapp.device.ivs import COUNTER_END, IvMaker
 from hsmapp.device.protocol import pack, unpack
 from hsmapp.tests.device_process import PASSWORD, activated, ask, new_key
 
-ENCRYPTIONS_PER_START = 40_000
+ENCRYPTIONS_PER_START = 34_000
 STARTS = 3
 
 

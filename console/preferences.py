@@ -24,7 +24,7 @@ class KeysPreferences:
 
 def of(user: User) -> KeysPreferences:
     """Return what the person chose; what an older version wrote and nobody knows any more is left out."""
-    kept: dict[str, Any] = user.preferences.get(PAGE, {}) if isinstance(user.preferences, dict) else {}
+    kept = _section(user.preferences)
     standard = KeysPreferences()
     known = {column.name for column in COLUMNS}
     size = kept.get("page_size")
@@ -34,6 +34,11 @@ def of(user: User) -> KeysPreferences:
         wrap=kept.get("wrap") is True,
         columns=[name for name in columns if name in known] if isinstance(columns, list) else standard.columns,
     )
+
+
+def _section(preferences: Any) -> dict[str, Any]:
+    section = preferences.get(PAGE) if isinstance(preferences, dict) else None
+    return section if isinstance(section, dict) else {}
 
 
 def remember(user: User, preferences: KeysPreferences) -> None:

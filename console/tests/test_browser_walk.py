@@ -112,7 +112,7 @@ def test_pages_in_the_dark_and_at_400_px(
         walk.step_01_sign_in_to_the_console(watched)
         for name, path in {
             "keys": "/keys/",
-            "key-cryptographic-configuration": "/keys/1234abcd-12ab-34cd-56ef-1234567890ab/?tab=cryptographic-configuration",
+            "key-cryptographic-configuration": f"/keys/{walk.KEY_ID}/?tab=cryptographic-configuration",
             "wizard-1-configure-key": "/keys/create/",
             "key-stores": "/key-stores/",
             "cluster": f"/clusters/{walk.CLUSTER_ID}/",

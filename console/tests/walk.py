@@ -17,6 +17,7 @@ from kmsapp.testing import ROOT, Casemate
 
 SCREENS = ROOT / "docs" / "screens"
 TAKE_SCREENSHOTS = os.environ.get("CASEMATE_SCREENSHOTS") == "1"
+KEY_ID = "1234abcd-12ab-34cd-56ef-1234567890ab"  # of the demo
 STORE_NAME, STORE_ID, CLUSTER_ID = "ExampleKeyStore", "cks-1234567890abcdef0", "cluster-1a23b4cdefg"
 
 

@@ -30,7 +30,6 @@ CONNECT_REFUSED = {
 }
 DISCONNECT_REFUSED = {
     "DISCONNECTED": "The key store is disconnected already.",
-    "CONNECTING": "Wait until the key store is connected.",
     "DISCONNECTING": "The key store is being disconnected.",
 }
 

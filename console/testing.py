@@ -1,0 +1,114 @@
+"""What console tests share: people, clients that are signed in, and a key store to look at."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from typing import Any
+
+from django.test import Client
+
+from hsmapp import clock
+from hsmapp.models import Cluster, ClusterCredential, Hsm
+from kmsapp.models import Account, Alias, CustomKeyStore, KmsKey, User
+from kmsapp.policy.defaults import default_policy
+
+REGION = "us-west-2"
+ACCOUNT = "111122223333"
+PASSWORD = "correct horse battery"
+
+
+def person(user_name: str, *, account: str = ACCOUNT, password: str | None = None) -> User:
+    """A user. Without a password there is nothing to hash, which most tests don't need to wait for."""
+    row, _ = Account.objects.get_or_create(account_id=account, defaults={"created_at": clock.now()})
+    return User.objects.create_user(
+        account=row,
+        user_name=user_name,
+        password=password,
+        user_id=f"AIDA{user_name.upper()}{account}"[:32],
+        created_at=clock.now(),
+    )
+
+
+def signed_in_client(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def new_account() -> str:
+    """An account number of the test's own: caches are keyed by account and outlive a test's rolled-back database."""
+    return f"{secrets.randbelow(10**12):012}"
+
+
+def key_store(
+    account: str,
+    *,
+    name: str = "ExampleKeyStore",
+    state: str = "CONNECTED",
+    zones: tuple[str, ...] = ("us-west-2a", "us-west-2b"),
+    error_code: str = "",
+) -> CustomKeyStore:
+    """A key store as the database has it, with an active HSM in each zone; no HSM process runs."""
+    number = CustomKeyStore.objects.count() + 1
+    cluster = Cluster.objects.create(
+        cluster_id=f"cluster-{account}{number}",
+        account=account,
+        region=REGION,
+        state="ACTIVE",
+        hsm_type="hsm1.medium",
+        vpc_id="vpc-1a2b3c4d",
+        security_group="sg-865af2fb",
+        subnet_mapping={zone: f"subnet-{zone}" for zone in zones},
+        created_at=clock.now(),
+    )
+    for at, zone in enumerate(zones):
+        Hsm.objects.create(
+            hsm_id=f"hsm-{account}{number}{at}",
+            cluster=cluster,
+            availability_zone=zone,
+            subnet_id=f"subnet-{zone}",
+            eni_id="eni-ea8647e1",
+            eni_ip=f"10.0.0.{at + 1}",
+            state="ACTIVE",
+            wanted=False,
+            pin_sealed=b"",
+            so_pin_sealed=b"",
+            created_at=clock.now(),
+        )
+    return CustomKeyStore.objects.create(
+        custom_key_store_id=f"cks-{account}{number}",
+        account=account,
+        region=REGION,
+        name=name,
+        cluster=cluster,
+        credential=ClusterCredential.objects.create(cluster=cluster, user_name="kmsuser", password_sealed=b""),
+        trust_anchor_certificate="",
+        connection_state=state,
+        connection_error_code=error_code,
+        created_at=clock.now(),
+    )
+
+
+def kms_key(store: CustomKeyStore, *, alias: str = "", **fields: Any) -> KmsKey:
+    """A key as the database has it, without key material."""
+    key = KmsKey.objects.create(
+        account=store.account,
+        region=store.region,
+        key_id=str(uuid.uuid4()),
+        origin="AWS_CLOUDHSM",
+        custom_key_store=store,
+        policy=default_policy(store.account),
+        created_at=clock.now(),
+        **fields,
+    )
+    if alias:
+        Alias.objects.create(
+            account=key.account,
+            region=key.region,
+            name=f"alias/{alias}",
+            key=key,
+            created_at=clock.now(),
+            updated_at=clock.now(),
+        )
+    return key

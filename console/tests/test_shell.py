@@ -1,0 +1,158 @@
+"""Sign-in, headers, Region, colour mode and /healthz."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from console import sign_in_limits
+from console.testing import ACCOUNT, PASSWORD, person, signed_in_client
+from kmsapp.models import User
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def alice() -> User:
+    return person("alice", password=PASSWORD)
+
+
+def sign_in(client: Client, **fields: str) -> int:
+    form = {"account": ACCOUNT, "user_name": "alice", "password": PASSWORD} | fields
+    return client.post(reverse("console:sign-in"), form).status_code
+
+
+def test_signing_in_needs_account_user_name_and_password(alice: User) -> None:
+    person("alice", account="444455556666", password=PASSWORD + "x")
+    wrong = {
+        "another account's alice has her own password": {"account": "444455556666"},
+        "unknown user": {"user_name": "nobody"},
+        "wrong password": {"password": "wrong"},
+        "account too short": {"account": "1111"},
+        "no password": {"password": ""},
+    }
+    for case, fields in wrong.items():
+        client = Client()
+        assert sign_in(client, **fields) == 422, case
+        assert "_auth_user_id" not in client.session, case
+    assert sign_in(Client(), account="1111-2222-3333") == 302
+
+
+def test_the_refusal_does_not_tell_an_unknown_user_from_a_wrong_password(alice: User) -> None:
+    def answer(**fields: str) -> str:
+        form = {"account": ACCOUNT, "password": "wrong password"} | fields
+        page = Client().post(reverse("console:sign-in"), form).content.decode()
+        return page[page.index('role="alert" tabindex') : page.index('id="id_account"')]
+
+    assert answer(user_name="alice") == answer(user_name="nobody")
+
+
+def test_five_wrong_passwords_from_one_address_stop_that_user_there_and_nobody_else(alice: User) -> None:
+    person("bob", password=PASSWORD)
+    codes = [sign_in(Client(), password="wrong") for _ in range(sign_in_limits.TRIES_FROM_ONE_ADDRESS + 1)]
+    assert codes == [422] * sign_in_limits.TRIES_FROM_ONE_ADDRESS + [429]
+    assert sign_in(Client()) == 429, "also with the right password"
+    assert sign_in(Client(), user_name="ALICE") == 429, "however the name is written"
+    assert sign_in(Client(), user_name="bob") == 302, "another user of the same address"
+    assert sign_in(Client(REMOTE_ADDR="192.0.2.7")) == 302, "the same user from elsewhere"
+
+
+def test_the_right_password_gives_the_tries_back(alice: User) -> None:
+    for _ in range(3):
+        for _ in range(sign_in_limits.TRIES_FROM_ONE_ADDRESS - 1):
+            assert sign_in(Client(), password="wrong") == 422
+        assert sign_in(Client()) == 302
+
+
+@pytest.mark.parametrize(
+    ("wanted", "lands_on"),
+    [("/clusters/", "/clusters/"), ("https://evil.example/", "/keys/"), ("//evil.example", "/keys/"), ("", "/keys/")],
+)
+def test_next_leads_to_this_site_only(alice: User, wanted: str, lands_on: str) -> None:
+    form = {"account": ACCOUNT, "user_name": "alice", "password": PASSWORD, "next": wanted}
+    assert Client().post(reverse("console:sign-in"), form).headers["Location"] == lands_on
+
+
+def test_every_page_but_sign_in_and_help_asks_for_sign_in() -> None:
+    client = Client()
+    for path in (
+        "/keys/",
+        "/keys/create/",
+        "/key-stores/",
+        "/clusters/",
+        "/keys/preferences/",
+        "/key-stores/x/connect/",
+    ):
+        answer = client.get(path)
+        assert (answer.status_code, answer.headers["Location"]) == (302, f"/sign-in/?next={path}"), path
+    assert client.get("/help/").status_code == 200
+    assert client.post("/region/", {"region": "eu-west-1"}).headers["Location"].startswith("/sign-in/")
+
+
+def test_signing_out_is_a_post_and_ends_the_session(alice: User) -> None:
+    client = signed_in_client(alice)
+    assert client.get("/sign-out/").status_code == 405
+    assert client.post("/sign-out/").status_code == 302
+    assert client.get("/keys/").status_code == 302
+
+
+def test_a_form_without_csrf_token_is_refused_with_a_page(alice: User) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(alice)
+    for path in ("/region/", "/theme/", "/sign-out/", "/keys/create/", "/keys/preferences/"):
+        answer = client.post(path, {})
+        assert answer.status_code == 403, path
+        assert "Form expired" in answer.content.decode()
+
+
+def test_every_answer_has_the_strict_headers(alice: User) -> None:
+    client = signed_in_client(alice)
+    for path in ("/keys/", "/help/", "/nothing-here/", "/sign-in/", "/healthz", "/admin/"):
+        headers = client.get(path).headers
+        policy = headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'"), path
+        assert "unsafe" not in policy, path
+        assert headers["X-Frame-Options"] == "DENY"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    for path in ("/keys/", "/help/", "/keys/create/"):
+        assert "no-store" in client.get(path).headers["Cache-Control"], path
+
+
+def test_the_region_selector_keeps_the_page_and_refuses_unknown_regions(alice: User) -> None:
+    client = signed_in_client(alice)
+    assert client.post("/region/", {"region": "eu-west-1", "next": "/clusters/"}).headers["Location"] == "/clusters/"
+    assert client.session["region"] == "eu-west-1"
+    client.post("/region/", {"region": "mars-north-1", "next": "/clusters/"})
+    assert client.session["region"] == "eu-west-1"
+    assert (
+        client.post("/region/", {"region": "us-west-2", "next": "https://evil.example/"}).headers["Location"]
+        == "/keys/"
+    )
+    # A wizard belongs to the Region it was begun in.
+    assert client.post("/region/", {"region": "us-west-2", "next": "/keys/create/"}).headers["Location"] == "/keys/"
+
+
+def test_colour_mode_and_navigation_are_kept_in_cookies(alice: User) -> None:
+    client = signed_in_client(alice)
+    client.post("/theme/", {"theme": "dark"})
+    assert 'data-theme="dark"' in client.get("/keys/").content.decode()
+    client.post("/theme/", {"theme": '"><script>'})
+    assert 'data-theme="dark"' in client.get("/keys/").content.decode()
+    client.post("/navigation/", {"navigation": "closed"})
+    assert "navigation-closed" in client.get("/keys/").content.decode()
+
+
+def test_error_pages_show_nothing_of_the_fault(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = signed_in_client(alice)
+    client.raise_request_exception = False
+    monkeypatch.setattr("console.views.keys.TableState.of", lambda request: 1 / 0)
+    answer = client.get("/keys/")
+    assert answer.status_code == 500
+    assert "division" not in answer.content.decode()
+    assert "Something failed" in answer.content.decode()
+    missing = client.get("/keys/no-such-key/")
+    assert missing.status_code == 404
+    assert "NotFoundException" in missing.content.decode()
+    assert client.get("/nothing/").status_code == 404

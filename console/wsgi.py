@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from hsmapp.parent import die_with_parent
+
+IS_WORKER = "granian" in sys.modules  # else a test or a shell imports this module, which must outlive its parent
+if IS_WORKER:
+    # A worker whose server was killed would go on serving the port, beside the workers of the next server.
+    die_with_parent(os.getppid())
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
 
-from django.core.wsgi import get_wsgi_application
+from django.core.wsgi import get_wsgi_application  # noqa: E402
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-PR_SET_PDEATHSIG = 1
-
-
-def die_with_server() -> None:
-    """Let the kernel end this worker when the server that started it is gone.
-
-    A worker whose server was killed would go on serving the port, beside the workers of the next server.
-    """
-    server = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != server:
-        os._exit(1)  # it was gone before the kernel knew
-
-
-if "granian" in sys.modules:  # a worker process; a test or a shell that imports this module must outlive its parent
-    die_with_server()
-
 django_application = get_wsgi_application()
 
-from kmsapp.wire.handler import handle, is_wire  # noqa: E402  needs Django to be set up
+from hsmapp import connections  # noqa: E402  needs Django to be set up, as the next ones do
+from kmsapp import audit  # noqa: E402
+from kmsapp.wire.handler import handle, is_wire  # noqa: E402
+
+if IS_WORKER:
+    # Before the first call comes, so that it waits neither for a login at an HSM nor for a file.
+    audit.open_file()
+    connections.warm()
 
 
 def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -98,7 +98,11 @@ def _root() -> tuple[x509.Certificate, rsa.RSAPrivateKey]:
     key = serialization.load_der_private_key(der, password=None)
     if not isinstance(key, rsa.RSAPrivateKey):
         raise CertificateError("The installation root's key is not an RSA key.")
-    return x509.load_pem_x509_certificate(row.certificate.encode()), key
+    certificate = x509.load_pem_x509_certificate(row.certificate.encode())
+    # Only the private key is sealed: a certificate that was put in its place in the row must not vouch for anyone.
+    if certificate.public_key() != key.public_key():
+        raise CertificateError("The installation root's certificate is not that of its key.")
+    return certificate, key
 
 
 def _make_root() -> InstallationRoot:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
 
 from hsmapp import clock, cluster, epochs
 from hsmapp.connections import Pool, pool
@@ -85,7 +86,6 @@ class _HsmLeftError(HsmError):
 
 
 def _open_intent(new: NewKey, attempt: int, hsm_ids: list[str]) -> KeyIntent:
-    now = clock.now()
     try:
         with transaction.atomic():
             return KeyIntent.objects.create(
@@ -96,8 +96,8 @@ def _open_intent(new: NewKey, attempt: int, hsm_ids: list[str]) -> KeyIntent:
                 hsms=hsm_ids,
                 reserves=new.reserves,
                 requested_by=new.requested_by,
-                created_at=now,
-                deadline=now + datetime.timedelta(seconds=INTENT_SECONDS),
+                created_at=Now(),
+                deadline=Now() + datetime.timedelta(seconds=INTENT_SECONDS),
             )
     except IntegrityError as error:
         raise ReservedError(f"{new.reserves} is being taken by another key.") from error

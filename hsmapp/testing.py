@@ -11,7 +11,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import connection
 
-from hsmapp import connections, sealing, supervisor
+from hsmapp import connections, epochs, sealing, supervisor
 from hsmapp.models import Hsm
 
 WAIT_SECONDS = 30.0
@@ -25,6 +25,7 @@ def hsms_running(folder: Path) -> Iterator[None]:
     settings.IMMEDIATE = True
     sealing.make_master_key(settings.MASTER_KEY_FILE)
     sealing.keyring.cache_clear()
+    epochs.forget_all()
     stop = threading.Event()
     thread = threading.Thread(target=_supervise, args=(stop,), name="supervisor of a test")
     thread.start()

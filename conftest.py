@@ -26,7 +26,9 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("SOFTHSM2_MODULE", str(find_module(Path(sys.prefix))))
     settings.PKCS11_MODULE = os.environ["SOFTHSM2_MODULE"]
     settings.DATA = Path(tempfile.mkdtemp(prefix="casemate-tests-"))
-    config.add_cleanup(lambda: shutil.rmtree(settings.DATA, ignore_errors=True))
+    config.add_cleanup(lambda data=settings.DATA: shutil.rmtree(data, ignore_errors=True))
+    settings.STATIC_ROOT = settings.DATA / "static"
+    settings.STATIC_ROOT.mkdir()
     # Hashed names need collectstatic; tests in this process read the files where they lie.
     settings.STORAGES = {
         **settings.STORAGES,

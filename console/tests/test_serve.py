@@ -72,7 +72,7 @@ def test_a_second_start_takes_under_six_seconds_and_keeps_the_state(running: Ser
     kms = Casemate(running).boto3("kms")
     before = {key["KeyId"] for key in kms.list_keys()["Keys"]}
     # The best of three: what is promised is for a machine that does not run something else at the same moment.
-    starts = []
+    starts: list[float] = []
     while not starts or (min(starts) >= 6 and len(starts) < 3):
         stopped_in = running.stop()
         starts.append(running.start())

@@ -12,9 +12,14 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.core.management import call_command
 
+from hsmapp.models import Hsm
 from hsmapp.softhsm import find_module
+from hsmapp.testing import load_database, save_database, wait_until
+from kmsapp import demo
 from kmsapp.testing import Casemate, Server
+from kmsapp.tests.installations import DATABASE_COPY, in_folder
 
 # Playwright runs an event loop in the main thread for as long as the tests last; without this every test that uses the
 # database after it would be refused.
@@ -57,16 +62,27 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
     return {**browser_type_launch_args, "executable_path": str(Path(chromium)), "args": arguments}
 
 
-@pytest.fixture
-def installation(transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The demo in this process, without HTTP: its database is the test's, its HSMs are real; yields its data folder."""
-    from hsmapp.testing import hsms_running
-    from kmsapp import audit, demo
+@pytest.fixture(scope="session")
+def installation_template(
+    django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A data folder with the demo, its HSMs stopped, and the database that belongs to it; copied for each test."""
+    folder = tmp_path_factory.mktemp("template")
+    with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as monkeypatch:
+        with in_folder(folder, monkeypatch):
+            demo.seed()
+        save_database(folder / DATABASE_COPY)
+        call_command("flush", verbosity=0, interactive=False)
+    return folder
 
-    for name in ("DATA", "MASTER_KEY_FILE", "IMMEDIATE"):
-        monkeypatch.setattr(settings, name, getattr(settings, name))
-    with hsms_running(tmp_path):
-        audit.close_file()
-        demo.seed()
+
+@pytest.fixture
+def installation(
+    transactional_db: None, installation_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """The demo in this process, without HTTP: its database is the test's, its HSMs are real; yields its data folder."""
+    shutil.copytree(installation_template, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("run"))
+    load_database(tmp_path / DATABASE_COPY)
+    with in_folder(tmp_path, monkeypatch):
+        wait_until(lambda: not Hsm.objects.exclude(state="ACTIVE").exists(), "the HSMs to serve")
         yield tmp_path
-    audit.close_file()

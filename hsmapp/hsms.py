@@ -11,7 +11,7 @@ from django.db import transaction
 
 from hsmapp import clock, epochs, sealing
 from hsmapp.models import Cluster, Hsm
-from hsmapp.states import HSM_STOPPED, HsmState
+from hsmapp.states import HSM_STARTING, HSM_STOPPED, HsmState
 
 _TABLE = "hsmapp_hsm"
 
@@ -53,6 +53,12 @@ def stop(hsm: Hsm) -> None:
 def start(hsm: Hsm) -> None:
     """Let the supervisor start the HSM's process; it serves once it is up to date."""
     _set(hsm, wanted=True)
+
+
+def none_runs() -> None:
+    """No HSM process runs on this machine (yet): say so, so that nobody is told that an HSM serves before it does."""
+    for hsm in Hsm.objects.select_related("cluster").filter(state=HsmState.ACTIVE):
+        _set(hsm, state=HsmState.DEGRADED, state_message=HSM_STARTING)
 
 
 def set_state(hsm: Hsm, state: HsmState, message: str) -> None:

@@ -318,6 +318,7 @@ def run() -> None:
 def supervise(stop: threading.Event) -> None:
     """Supervise until `stop` is set."""
     supervisor = Supervisor()
+    hsms.none_runs()
     try:
         while not stop.wait(ROUND_SECONDS):
             try:

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from django.conf import settings
 from django.db import connection
 
-from hsmapp import connections, epochs, sealing, supervisor
+from hsmapp import connections, epochs, hsms, sealing, supervisor
 from hsmapp.models import Hsm
 
 WAIT_SECONDS = 30.0
 
 
 @contextmanager
-def hsms_running(folder: Path) -> Iterator[None]:
-    """Make an installation in the folder and run the HSM processes that its database wants."""
-    settings.DATA = folder
-    settings.MASTER_KEY_FILE = folder / "secret" / "master.key"
-    settings.IMMEDIATE = True
-    sealing.make_master_key(settings.MASTER_KEY_FILE)
+def hsms_running() -> Iterator[None]:
+    """Run the HSM processes that the database wants, on the tokens of settings.DATA."""
     sealing.keyring.cache_clear()
     epochs.forget_all()
+    hsms.none_runs()
     stop = threading.Event()
     thread = threading.Thread(target=_supervise, args=(stop,), name="supervisor of a test")
     thread.start()
@@ -36,6 +33,20 @@ def hsms_running(folder: Path) -> Iterator[None]:
         thread.join(WAIT_SECONDS)
         connections.close_pools()
         sealing.keyring.cache_clear()
+
+
+def save_database(path: Path) -> None:
+    """Copy the test's SQLite database into a file."""
+    connection.ensure_connection()
+    with closing(sqlite3.connect(path)) as copy:
+        connection.connection.backup(copy)
+
+
+def load_database(path: Path) -> None:
+    """Replace the contents of the test's SQLite database by those of a file."""
+    connection.ensure_connection()
+    with closing(sqlite3.connect(path)) as copy:
+        copy.backup(connection.connection)
 
 
 def _supervise(stop: threading.Event) -> None:

@@ -18,6 +18,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
 from console.serving.options import CannotStartError
+from hsmapp import hsms
 from hsmapp.sealing import Keyring
 
 
@@ -38,6 +39,11 @@ def check(master_key_file: Path) -> None:
         _check_master_key(master_key_file)
     except DatabaseError as error:
         raise _unreadable(error) from error
+
+
+def note_that_no_hsm_runs() -> None:
+    """A server that was killed left its HSMs ACTIVE in the database; they are that again when they serve again."""
+    hsms.none_runs()
 
 
 def _unreadable(error: DatabaseError) -> CannotStartError:

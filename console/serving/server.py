@@ -115,6 +115,7 @@ def _prepare(options: Options) -> None:
     if database.needs_migration():
         say("Preparing the database …")
         database.migrate()
+    database.note_that_no_hsm_runs()
     if database.static_files_changed():
         say("Collecting static files …")
         database.collect_static_files()

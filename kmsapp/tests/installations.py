@@ -1,0 +1,32 @@
+"""An installation in this process: settings that name its folder, a master key, HSMs that run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from hsmapp import sealing
+from hsmapp.testing import hsms_running
+from kmsapp import audit
+
+DATABASE_COPY = "database.sqlite3"
+
+
+@contextmanager
+def in_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Turn this process to the installation of a folder, making its master key if it has none."""
+    monkeypatch.setattr(settings, "DATA", folder)
+    monkeypatch.setattr(settings, "MASTER_KEY_FILE", folder / "secret" / "master.key")
+    monkeypatch.setattr(settings, "IMMEDIATE", True)
+    if not settings.MASTER_KEY_FILE.exists():
+        sealing.make_master_key(settings.MASTER_KEY_FILE)
+    audit.close_file()
+    try:
+        with hsms_running():
+            yield
+    finally:
+        audit.close_file()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("SOFTHSM2_MODULE", str(find_module(Path(sys.prefix))))
     settings.PKCS11_MODULE = os.environ["SOFTHSM2_MODULE"]
     settings.DATA = Path(tempfile.mkdtemp(prefix="casemate-tests-"))
-    config.add_cleanup(lambda data=settings.DATA: shutil.rmtree(data, ignore_errors=True))
+    atexit.register(shutil.rmtree, settings.DATA, ignore_errors=True)
     settings.STATIC_ROOT = settings.DATA / "static"
     settings.STATIC_ROOT.mkdir()
     # Hashed names need collectstatic; tests in this process read the files where they lie.

@@ -18,17 +18,17 @@ ANYTHING_ELSE = Remedy("Try again. If it fails again, read the help page.", "Tro
 
 REMEDIES = {
     "CustomKeyStoreInvalidStateException": Remedy(
-        "Connect the key store, wait until its state is Connected, and then choose Finish again.",
+        "Once it is connected, choose Finish again. What you entered is kept.",
         "Connecting and disconnecting a custom key store",
         "connecting-a-key-store",
     ),
     "CloudHsmClusterInvalidConfigurationException": Remedy(
-        "Bring the cluster to two active HSMs in different Availability Zones, and then choose Finish again.",
+        "Once two HSMs are active, choose Finish again. What you entered is kept.",
         "Adding an HSM",
         "adding-an-hsm",
     ),
     "CloudHsmClusterNotActiveException": Remedy(
-        "Wait until the cluster is active, and then choose Finish again.",
+        "Once the cluster is active, choose Finish again. What you entered is kept.",
         "Troubleshooting a custom key store",
         TROUBLESHOOTING,
         "CloudHsmClusterNotActiveException",

@@ -39,6 +39,7 @@ console: list[URLPattern | URLResolver] = [
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", shell.healthz, name="healthz"),
+    path("favicon.ico", shell.favicon, name="favicon"),
     # People sign in once, with account, user name and password; Django admin's own form knows no accounts.
     path("admin/login/", RedirectView.as_view(pattern_name="console:sign-in", query_string=True)),
     path("admin/", admin.site.urls),

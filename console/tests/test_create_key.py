@@ -300,8 +300,8 @@ def remove_the_store(wizard: Wizard) -> None:
 
 MEANWHILE = {
     "the alias is taken": (break_nothing, "AlreadyExistsException", "enter another alias"),
-    "the key store is disconnected": (disconnect, "CustomKeyStoreInvalidStateException", "Connect the key store"),
-    "an HSM stops": (stop_an_hsm, "CloudHsmClusterInvalidConfigurationException", "two active HSMs"),
+    "the key store is disconnected": (disconnect, "CustomKeyStoreInvalidStateException", "Once it is connected"),
+    "an HSM stops": (stop_an_hsm, "CloudHsmClusterInvalidConfigurationException", "Once two HSMs are active"),
     "the key store is deleted": (remove_the_store, "CustomKeyStoreNotFoundException", "select another one"),
 }
 

@@ -90,6 +90,15 @@ def test_every_page_but_sign_in_and_help_asks_for_sign_in() -> None:
     assert client.post("/region/", {"region": "eu-west-1"}).headers["Location"].startswith("/sign-in/")
 
 
+def test_somebody_who_may_not_open_django_admin_is_told_who_is_signed_in(alice: User) -> None:
+    client = signed_in_client(alice)
+    answer = client.get("/admin/")
+    assert answer.status_code == 403
+    for page in (answer, client.get("/sign-in/")):
+        assert "You are signed in as alice" in page.content.decode()
+    assert Client().get("/favicon.ico").headers["Location"].endswith(".svg")
+
+
 def test_signing_out_is_a_post_and_ends_the_session(alice: User) -> None:
     client = signed_in_client(alice)
     assert client.get("/sign-out/").status_code == 405

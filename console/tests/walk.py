@@ -46,6 +46,7 @@ class Watched:
         assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} scrolls sideways"
         if TAKE_SCREENSHOTS and self.java_script:
             SCREENS.mkdir(parents=True, exist_ok=True)
+            self.page.evaluate("scrollTo(0, 0)")  # else the toolbar sticks in the middle of the picture
             self.page.screenshot(path=SCREENS / f"{name}{suffix}.png", full_page=True, animations="disabled")
 
 

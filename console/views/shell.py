@@ -6,6 +6,7 @@ from django.db import DatabaseError
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
+from django.templatetags.static import static
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
@@ -53,6 +54,12 @@ def navigation(request: HttpRequest) -> HttpResponse:
 
 def _back(request: HttpRequest) -> HttpResponse:
     return redirect(safe_next(request, request.POST.get("next", ""), reverse("console:keys")))
+
+
+@require_GET
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Browsers ask for it on pages that name none, such as Django admin's."""
+    return redirect(static("console/mark.svg"))
 
 
 @require_GET

@@ -58,6 +58,14 @@
     }
   });
 
+  // The number beside the heading counts what is ticked on all pages of the table.
+  document.addEventListener("change", function (event) {
+    var counter = document.querySelector("[data-selected]");
+    if (counter && event.target.matches(".select input[type=checkbox]")) {
+      counter.textContent = String(Number(counter.textContent) + (event.target.checked ? 1 : -1));
+    }
+  });
+
   document.addEventListener("keydown", function (event) {
     if (event.key !== "Escape") { return; }
     var menu = document.querySelector("details.menu[open]");

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 from collections.abc import Iterable
@@ -9,10 +10,13 @@ from typing import TYPE_CHECKING
 
 from hsmapp.parent import die_with_parent
 
-IS_WORKER = "granian" in sys.modules  # else a test or a shell imports this module, which must outlive its parent
-if IS_WORKER:
-    # A worker whose server was killed would go on serving the port, beside the workers of the next server.
-    die_with_parent(os.getppid())
+# The process that made this one a granian worker; None where a test or a shell imports this module.
+SERVER = multiprocessing.parent_process() if "granian" in sys.modules else None
+IS_WORKER = SERVER is not None
+if SERVER is not None and SERVER.pid is not None:
+    # A worker whose server was killed would go on serving the port, beside the workers of the next server. The server
+    # may be dead by now, so this asks who it was when the worker was made, not who the parent is.
+    die_with_parent(SERVER.pid)
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
 

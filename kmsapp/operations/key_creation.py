@@ -83,6 +83,7 @@ def _prepare(call: Call, params: dict[str, Any]) -> CustomKeyStore:
     """Everything that can refuse the key before the cluster is asked, in AWS's order; returns the key store."""
     origin = params.get("Origin") or "AWS_KMS"
     _require_origin_and_store_agree(origin, params.get("CustomKeyStoreId"))
+    _require_members_agree(origin, params)
     _require_supported(origin, params)
     access.account(call, "kms:CreateKey")
     if params.get("Tags"):
@@ -106,6 +107,16 @@ def _require_origin_and_store_agree(origin: str, custom_key_store_id: str | None
         raise ValidationException(
             f"CustomKeyStoreId is valid only when Origin is AWS_CLOUDHSM or EXTERNAL_KEY_STORE; Origin is {origin}."
         )
+
+
+def _require_members_agree(origin: str, params: dict[str, Any]) -> None:
+    if params.get("KeySpec") and params.get("CustomerMasterKeySpec"):
+        raise ValidationException(
+            "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. "
+            "CustomerMasterKeySpec is deprecated."
+        )
+    if params.get("XksKeyId") and origin != "EXTERNAL_KEY_STORE":
+        raise ValidationException(f"XksKeyId is valid only when Origin is EXTERNAL_KEY_STORE; Origin is {origin}.")
 
 
 def _require_supported(origin: str, params: dict[str, Any]) -> None:

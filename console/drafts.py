@@ -110,7 +110,8 @@ def claim(draft: KeyDraft) -> bool:
         state=KeyDraft.State.CLAIMED, claimed_at=now, failure={}
     )
     if claimed:
-        draft.state, draft.claimed_at = KeyDraft.State.CLAIMED, now
+        # What another tab saved since the draft was read counts.
+        draft.refresh_from_db()
     return claimed == 1
 
 

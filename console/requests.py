@@ -8,6 +8,7 @@ from typing import Concatenate, ParamSpec, cast
 
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
+from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
 from kmsapp.caller import Caller
@@ -28,13 +29,29 @@ Guarded = Callable[Concatenate[HttpRequest, Parameters], HttpResponse]
 View = Callable[Concatenate[ConsoleRequest, Parameters], HttpResponse]
 
 
+# Posts to these are lost when a session has ended, but their page and its draft are still there.
+RESUMED = {"create-key", "create-key-step", "keys-preferences", "key-store-connect", "key-store-disconnect"}
+
+
+def _to_sign_in(request: ConsoleRequest) -> HttpResponse:
+    """Lead to the sign-in page and from there back to the page the person was on."""
+    if request.htmx:
+        # The answer would be put into a part of the page; this header makes the browser leave the page.
+        answer = redirect_to_login(request.htmx.current_url_abs_path or "/")
+        return HttpResponseClientRedirect(answer.url)
+    if request.method in {"GET", "HEAD"}:
+        return redirect_to_login(request.get_full_path())
+    match = request.resolver_match
+    return redirect_to_login(request.path if match and match.url_name in RESUMED else "/")
+
+
 def signed_in(view: View[Parameters]) -> Guarded[Parameters]:
     """Send people who have not signed in to the sign-in page, and back here afterwards."""
 
     @wraps(view)
     def guarded(request: HttpRequest, /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> HttpResponse:
         if not request.user.is_authenticated:
-            return redirect_to_login(request.get_full_path() if request.method == "GET" else "/")
+            return _to_sign_in(cast(ConsoleRequest, request))
         response = view(cast(ConsoleRequest, request), *args, **kwargs)
         # Back after sign-out must not show what the page held.
         response.setdefault("Cache-Control", "no-store")

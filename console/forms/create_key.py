@@ -22,6 +22,9 @@ MAX_TAGS = 50
 MAX_OTHER_ACCOUNTS = 50
 MAX_DESCRIPTION = 8192
 MAX_ALIAS = 250
+# https://docs.aws.amazon.com/kms/latest/developerguide/tagging-keys.html
+TAG_TEXT = re.compile(r"[\w \u00a0.:/=+\-@]*")
+TAG_CHARACTERS = "letters, numbers, spaces, and _ . : / = + - @"
 
 
 def read_configure(post: QueryDict, choices: Choices, lookups: Lookups) -> Problems:
@@ -92,6 +95,8 @@ def read_tags(post: QueryDict, choices: Choices, lookups: Lookups) -> Problems:
             problems[f"id_tag_key_{row}"] = sentence
         if len(value) > 256:
             problems[f"id_tag_value_{row}"] = "Tag value must be 256 characters or fewer. Shorten it."
+        elif not TAG_TEXT.fullmatch(value):
+            problems[f"id_tag_value_{row}"] = f"Enter a tag value with {TAG_CHARACTERS} only."
     if len(choices.filled_tags()) > MAX_TAGS:
         problems["id_add_tag"] = f"A key can have up to {MAX_TAGS} tags. Remove some."
     return problems
@@ -102,6 +107,8 @@ def _tag_key_problem(key: str, value: str, seen: set[str]) -> str:
         return "Tag key is required." if value else ""
     if len(key) > 128:
         return "Tag key must be 1 to 128 characters. Shorten it."
+    if not TAG_TEXT.fullmatch(key):
+        return f"Enter a tag key with {TAG_CHARACTERS} only."
     if key.lower().startswith("aws:"):
         return "Enter a tag key that doesn't begin with aws:. This prefix is reserved."
     return "You must specify a unique tag key." if key in seen else ""

@@ -171,6 +171,8 @@ def test_tags_are_checked_and_rows_are_added_and_removed(wizard: Wizard) -> None
         "reserved": (["aws:x"], [""], "begin with aws:"),
         "key too long": (["k" * 129], [""], "1 to 128"),
         "value too long": (["k"], ["v" * 257], "256 characters or fewer"),
+        "key with markup": (["<b>"], [""], "Enter a tag key with letters"),
+        "value with a semicolon": (["k"], ["a;b"], "Enter a tag value with letters"),
         "too many": ([f"k{n}" for n in range(51)], ["v"] * 51, "up to 50 tags"),
     }
     for case, (keys, values, sentence) in wrong.items():
@@ -334,6 +336,26 @@ def test_a_draft_that_finish_works_on_can_be_neither_changed_nor_claimed(wizard:
     assert "Creating the key" in page and 'http-equiv="refresh"' in page
     wizard.client.post(f"/keys/create/{draft.pk}/cancel/")
     assert KeyDraft.objects.filter(pk=draft.pk).exists()
+
+
+def test_finish_uses_what_another_tab_saved_last(wizard: Wizard) -> None:
+    draft = wizard.at_review()
+    wizard.post(draft, "labels", alias="changed-in-the-other-tab")
+    assert drafts.claim(draft)
+    assert drafts.parameters(draft)["AliasName"] == "alias/changed-in-the-other-tab"
+
+
+def test_after_the_session_ended_the_wizard_goes_on_where_it_was(wizard: Wizard) -> None:
+    draft = wizard.at_review()
+    wizard.client.logout()
+    address = f"/keys/create/{draft.pk}/review/"
+    assert wizard.post(draft, "review", go="finish").headers["Location"] == f"/sign-in/?next={address}"
+    htmx = {"HX-Request": "true", "HX-Current-URL": f"http://testserver{address}"}
+    answer = wizard.client.get("/keys/create/alias-check/?alias=x", headers=htmx)
+    assert answer.headers["HX-Redirect"] == f"/sign-in/?next={address}"
+    assert wizard.client.post("/region/", {"region": "eu-west-1"}).headers["Location"] == "/sign-in/?next=/"
+    wizard.client.force_login(wizard.user)
+    assert "payments" in wizard.client.get(address).content.decode()
 
 
 def test_a_claim_whose_worker_died_may_be_taken_after_its_time(wizard: Wizard) -> None:

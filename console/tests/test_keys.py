@@ -95,6 +95,13 @@ def test_only_keys_of_this_account_and_region_are_shown(client: Client, store: C
         assert "NotFoundException" in answer.content.decode()
 
 
+def test_an_address_that_is_no_key_id_is_not_found(client: Client) -> None:
+    for key_id in ("x", "a b", "%00", "%F0%9F%94%91", "k" * 3000, "..", "alias", "%2e%2e", "mrk-1", "'--"):
+        assert client.get(f"/keys/{key_id}/").status_code in {400, 404}, key_id
+        assert client.get(f"/key-stores/{key_id}/").status_code == 404, key_id
+        assert client.get(f"/clusters/{key_id}/").status_code == 404, key_id
+
+
 def test_the_gear_turns_columns_on_and_is_remembered(client: Client, store: CustomKeyStore, alice: User) -> None:
     kms_key(store, alias="payments")
     heads = re.compile(r'<th scope="col"[^>]*>(?:<a[^>]*>)?([^<]+)')

@@ -175,6 +175,32 @@ class Casemate:
             "AWS_PAGER": "",
         }
 
+    def manage(self, *arguments: str) -> str:
+        """Run manage.py on this server's data as an operator would: `casemate.manage("hsm", "stop", hsm_id)`."""
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "manage.py"), *arguments],
+            env={**clean_environment(), "CASEMATE_DATA": str(self.data), "CASEMATE_IMMEDIATE": "1"},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def wait_for_hsms(self, active: int) -> None:
+        """Wait until that many HSMs of the demo's cluster are ACTIVE."""
+        client = self.boto3("cloudhsmv2")
+        deadline = time.monotonic() + START_SECONDS
+        while self._active_hsms(client) != active:
+            assert time.monotonic() < deadline, f"not {active} active HSMs:\n{self.server.logs()}"
+            time.sleep(0.05)
+
+    def _active_hsms(self, client: Any) -> int:
+        (cluster,) = client.describe_clusters(Filters={"clusterIds": ["cluster-1a23b4cdefg"]})["Clusters"]
+        return sum(hsm["State"] == "ACTIVE" for hsm in cluster["Hsms"])
+
     def hsm_pid(self, hsm_id: str) -> int:
         """Process id of an HSM of this server. Raises LookupError while there is none."""
         found = [pid for pid in self.server.pids() if hsm_id in command_line(pid)]

@@ -120,5 +120,9 @@ def test_pages_in_the_dark_and_at_400_px(
         }.items():
             watched.goto(path)
             watched.look(name, suffix=suffix)
+        watched.page.get_by_role("link", name="Open navigation").or_(
+            watched.page.get_by_role("button", name="Close navigation")
+        ).click()
+        watched.look("navigation", suffix=suffix)
         walk.fill_wizard(watched, f"look{suffix}")
         watched.look("wizard-8-review", suffix=suffix)

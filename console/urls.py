@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
+from console import admin_site
 from console.views import clusters, create_key, help, key_stores, keys, shell, sign_in
 
 console: list[URLPattern | URLResolver] = [
@@ -40,9 +40,7 @@ console: list[URLPattern | URLResolver] = [
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", shell.healthz, name="healthz"),
     path("favicon.ico", shell.favicon, name="favicon"),
-    # People sign in once, with account, user name and password; Django admin's own form knows no accounts.
-    path("admin/login/", RedirectView.as_view(pattern_name="console:sign-in", query_string=True)),
-    path("admin/", admin.site.urls),
+    path("admin/", admin_site.site.urls),
     path("", include((console, "console"))),
 ]
 

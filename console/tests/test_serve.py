@@ -107,7 +107,7 @@ def test_ctrl_c_during_the_start_leaves_no_process(tmp_path: Path) -> None:
 
 def test_sigkill_during_the_start_leaves_no_process(running: Server) -> None:
     server = running
-    assert len(processes_about(server)) >= 7
+    assert len(processes_about(server)) >= 6  # and the HSMs, if root looks: they show their environment to nobody else
     for tenths in range(8, 24, 2):  # of a second: from before the first process until after the last one
         if server.process is not None and server.process.poll() is None:
             server.stop()

@@ -1,0 +1,118 @@
+"""Copies of a running server's tokens, opened with what `manage.py hsm token-env` prints.
+
+Copies, because an HSM process is the only one that may open its token.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import struct
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kmsapp.testing import Casemate, clean_environment
+from kmsapp.tests import token_client
+
+HSMS = ("hsm-abcdefghijk", "hsm-zyxwvutsrqp")
+
+
+@dataclass(frozen=True)
+class TokenCopy:
+    """A token folder of the test's own."""
+
+    module: str
+    label: str
+    configuration: Path
+    folder: Path
+    pin: str = field(repr=False)
+
+    def ask(self, *messages: dict[str, str]) -> dict[str, Any]:
+        """Keys in the token by label, and the messages as the token opens them (see token_client.py)."""
+        request = {
+            "module": self.module,
+            "label": self.label,
+            "configuration": str(self.configuration),
+            "pin": self.pin,
+            "open": messages,
+        }
+        done = subprocess.run(
+            [sys.executable, token_client.__file__],
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return {"keys": {key["label"]: key for key in answer["keys"]}, "opened": answer["opened"]}
+
+    def pkcs11_tool(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        """OpenSC's client. It takes a PIN from its environment."""
+        tool = shutil.which("pkcs11-tool")
+        assert tool is not None, "pkcs11-tool is missing: bin/test says how to install it"
+        return subprocess.run(
+            [tool, "--module", self.module, "--token-label", self.label, "--login", "--pin", "env:PIN", *arguments],
+            env={**clean_environment(), "SOFTHSM2_CONF": str(self.configuration), "PIN": self.pin},
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+
+
+def token_environment(casemate: Casemate, hsm_id: str) -> dict[str, str]:
+    """The shell lines of token-env, read as a shell reads them."""
+    words = shlex.split(casemate.manage("hsm", "token-env", hsm_id))
+    return dict(word.split("=", 1) for word in words)
+
+
+def copy_token(casemate: Casemate, hsm_id: str, folder: Path) -> TokenCopy:
+    shown = token_environment(casemate, hsm_id)
+    tokens = folder / hsm_id
+    shutil.copytree(shown["TOKEN_FOLDER"], tokens)
+    configuration = folder / f"{hsm_id}.conf"
+    text = Path(shown["SOFTHSM2_CONF"]).read_text()
+    assert shown["TOKEN_FOLDER"] in text
+    configuration.write_text(text.replace(shown["TOKEN_FOLDER"], str(tokens)))
+    return TokenCopy(shown["PKCS11_MODULE"], shown["TOKEN_LABEL"], configuration, tokens, shown["TOKEN_PIN"])
+
+
+def key_object_count(casemate: Casemate, hsm_id: str) -> int:
+    """Persistent objects in the token of an HSM: SoftHSM keeps each in a file of its own."""
+    return len(list((casemate.data / "hsm" / hsm_id / "tokens").rglob("*.object")))
+
+
+CKA_CLASS, CKA_VALUE, CKA_ALLOWED_MECHANISMS = 0x0, 0x11, 0x40000600
+CKO_SECRET_KEY, CKM_AES_GCM = 4, 0x1087
+
+
+def stored_attributes(path: Path) -> dict[int, object]:
+    """The attributes in one of SoftHSM's object files: generation 8 | (type 8 | kind 8 | value)*, big-endian.
+
+    Kinds: 1 a flag of one byte, 2 a number of 8; 3 bytes, 4 a map, 5 a list of mechanisms, each after its length of 8.
+    """
+    data, at = path.read_bytes(), 8
+    found: dict[int, object] = {}
+    while at < len(data):
+        name, kind = struct.unpack_from(">QQ", data, at)
+        at += 16
+        if kind == 1:
+            found[name], at = data[at], at + 1
+            continue
+        (number,) = struct.unpack_from(">Q", data, at)
+        at += 8
+        length = {2: 0, 3: number, 4: number, 5: 8 * number}[kind]
+        found[name] = number if kind == 2 else data[at : at + length]
+        at += length
+    return found
+
+
+def stored_keys(folder: Path) -> list[dict[int, object]]:
+    """The attributes of each secret key in a token folder."""
+    objects = [stored_attributes(path) for path in folder.rglob("*.object") if path.name != "token.object"]
+    return [attributes for attributes in objects if attributes[CKA_CLASS] == CKO_SECRET_KEY]

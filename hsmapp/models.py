@@ -96,6 +96,7 @@ class Hsm(models.Model):
 
     class Meta:
         ordering = ["availability_zone", "hsm_id"]
+        verbose_name = "HSM"
 
     def __str__(self) -> str:
         return self.hsm_id
@@ -198,3 +199,6 @@ class Tombstone(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["cluster", "label", "backing_key_id"], name="one_tombstone_per_material")
         ]
+
+    def __str__(self) -> str:
+        return self.label

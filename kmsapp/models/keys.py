@@ -37,6 +37,7 @@ class KmsKey(models.Model):
 
     class Meta:
         ordering = ["key_id"]
+        verbose_name = "KMS key"
         constraints = [models.UniqueConstraint(fields=["account", "region", "key_id"], name="key_id_is_unique")]
 
     def __str__(self) -> str:

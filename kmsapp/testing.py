@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DEMO_ACCOUNT = "111122223333"
 REGION = "us-west-2"
 START_SECONDS = 90.0
+WAIT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -192,9 +194,13 @@ class Casemate:
     def wait_for_hsms(self, active: int) -> None:
         """Wait until that many HSMs of the demo's cluster are ACTIVE."""
         client = self.boto3("cloudhsmv2")
-        deadline = time.monotonic() + START_SECONDS
-        while self._active_hsms(client) != active:
-            assert time.monotonic() < deadline, f"not {active} active HSMs:\n{self.server.logs()}"
+        self.wait_until(lambda: self._active_hsms(client) == active, f"{active} active HSMs")
+
+    def wait_until(self, done: Callable[[], bool], what: str) -> None:
+        """Wait for something that the server brings about."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not done():
+            assert time.monotonic() < deadline, f"waited {WAIT_SECONDS} s for {what}:\n{self.server.logs()}"
             time.sleep(0.05)
 
     def _active_hsms(self, client: Any) -> int:

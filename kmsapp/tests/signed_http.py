@@ -53,8 +53,12 @@ def post(
     secret: str = "",
     at: datetime.datetime | None = None,
     after_signing: Mapping[str, str] | None = None,
+    sent: dict[str, str] | None = None,
 ) -> Answer:
-    """Sign and send a request. body: bytes as they are, or parameters. after_signing: headers put on or replaced."""
+    """Sign and send a request.
+
+    body: bytes as they are, or parameters. after_signing: headers put on or replaced. sent: gets the headers sent.
+    """
     data = body if isinstance(body, bytes) else json.dumps(body, default=_blob).encode()
     who = casemate.person(person)
     headers = {"Content-Type": CONTENT_TYPE, "X-Amz-Target": target or f"TrentService.{operation}"}
@@ -62,7 +66,10 @@ def post(
     credentials = botocore.credentials.Credentials(who.access_key_id, secret or who.secret_access_key)
     signer = botocore.auth.SigV4Auth(credentials, service, REGION)
     _sign(signer, request, at)
-    return send(casemate, data, {**dict(request.headers.items()), **(after_signing or {})})
+    all_headers = {**dict(request.headers.items()), **(after_signing or {})}
+    if sent is not None:
+        sent.update(all_headers)
+    return send(casemate, data, all_headers)
 
 
 def _sign(signer: Any, request: Any, at: datetime.datetime | None) -> None:

@@ -142,6 +142,8 @@ def _use(material: Material, op: str, args: dict[str, Any]) -> dict[str, Any]:
     try:
         return on_any_hsm(pool(material.cluster_pk, material.owner), ask)
     except HsmAnswerError as error:
+        if error.name == protocol.BAD_REQUEST:
+            raise  # our bug, and not the key's fault
         raise _translated(error, material) from error
 
 

@@ -19,6 +19,7 @@ from django.db import DatabaseError, close_old_connections
 from django.db import connection as database
 
 from hsmapp import credentials
+from hsmapp.device import protocol
 from hsmapp.device.protocol import Connection, HsmAnswerError, HsmUnreachableError
 from hsmapp.errors import NoHsmAnswersError
 from hsmapp.models import ClusterCredential
@@ -56,6 +57,9 @@ class Pool:
         self._members: dict[str, Member] = {}
         self._turn = 0
         self._ended = False
+        # HSM id -> what the HSM and the credential were when it refused the password: a further try of the same
+        # password would only bring the user nearer to being locked.
+        self._refused: dict[str, tuple[object, bytes]] = {}
         self._wanted = threading.Event()
         self._wanted.set()
         self._thread = threading.Thread(target=self._keep_filled, name=f"pool {cluster_pk}/{user_name}", daemon=True)
@@ -164,8 +168,12 @@ class Pool:
         hsms = {hsm.hsm_id: hsm for hsm in credential.cluster.hsms.filter(state=HsmState.ACTIVE)}
         self._forget_others(set(hsms))
         password = credentials.current_password(credential)
+        sealed = bytes(credential.password_sealed)
+        worth_a_try = [
+            hsm_id for hsm_id, hsm in hsms.items() if self._refused.get(hsm_id) != (hsm.serving_since, sealed)
+        ]
         failed: set[str] = set()  # one that hangs must not make the others wait for each of its connections
-        for hsm_id in self._missing(list(hsms)):
+        for hsm_id in self._missing(worth_a_try):
             if hsm_id in failed:
                 continue
             try:
@@ -174,7 +182,9 @@ class Pool:
                 failed.add(hsm_id)
             except HsmAnswerError as error:
                 failed.add(hsm_id)
-                logger.info("%s refuses %s: %s", hsm_id, self._user_name, error.name)
+                logger.warning("%s refuses %s: %s", hsm_id, self._user_name, error.name)
+                if error.name == protocol.WRONG_PASSWORD:
+                    self._refused[hsm_id] = (hsms[hsm_id].serving_since, sealed)
         if failed:
             time.sleep(RETRY_SECONDS)
             self._wanted.set()

@@ -119,7 +119,9 @@ def _finish_pending(credential: ClusterCredential) -> None:
         ClusterCredential.objects.filter(pk=credential.pk).update(
             password_sealed=credential.pending_password_sealed, pending_password_sealed=None, connected=True
         )
-        for hsm in credential.cluster.hsms.exclude(hsm_id__in=changed).exclude(state=HsmState.DELETED):
+        # Locked until the notes are written: see hsms.let_in.
+        others = credential.cluster.hsms.select_for_update().exclude(hsm_id__in=changed)
+        for hsm in others.exclude(state=HsmState.DELETED):
             HsmOnPreviousPassword.objects.get_or_create(hsm=hsm, credential=credential)
         epochs.raise_epoch(credential.cluster.account)
     credential.refresh_from_db()

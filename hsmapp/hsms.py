@@ -10,8 +10,8 @@ import secrets
 from django.db import transaction
 
 from hsmapp import clock, epochs, sealing
-from hsmapp.models import Cluster, Hsm
-from hsmapp.states import HSM_STARTING, HSM_STOPPED, HsmState
+from hsmapp.models import Cluster, Hsm, HsmOnPreviousPassword
+from hsmapp.states import HSM_CREATED, HSM_STARTING, HSM_STOPPED, HsmState
 
 _TABLE = "hsmapp_hsm"
 
@@ -59,6 +59,20 @@ def none_runs() -> None:
     """No HSM process runs on this machine (yet): say so, so that nobody is told that an HSM serves before it does."""
     for hsm in Hsm.objects.select_related("cluster").filter(state=HsmState.ACTIVE):
         _set(hsm, state=HsmState.DEGRADED, state_message=HSM_STARTING)
+
+
+def let_in(hsm: Hsm) -> bool:
+    """Make an HSM that serves ACTIVE, unless a password has changed since it was brought up to date.
+
+    The same lock is held while a changed password is noted for HSMs that are away (credentials.py), so an HSM is
+    either counted as active there, or finds the note here.
+    """
+    with transaction.atomic():
+        row = Hsm.objects.select_for_update().get(pk=hsm.pk)
+        if HsmOnPreviousPassword.objects.filter(hsm=row).exists():
+            return False
+        _set(hsm, state=HsmState.ACTIVE, state_message=HSM_CREATED, serving_since=clock.now())
+        return True
 
 
 def set_state(hsm: Hsm, state: HsmState, message: str) -> None:

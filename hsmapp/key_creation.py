@@ -180,8 +180,9 @@ def _finish(new: NewKey, intent: KeyIntent, wrapped: _Wrapped, commit: Callable[
 
 def _give_up(intent: KeyIntent, new: NewKey) -> None:
     """Abandon the intent and destroy what its HSMs made. The row stays until every HSM is known to be clean."""
-    if not KeyIntent.objects.filter(pk=intent.pk).exclude(state=IntentState.DONE).update(state=IntentState.ABANDONED):
-        return
+    ours = KeyIntent.objects.filter(pk=intent.pk, state__in=[IntentState.OPEN, IntentState.ABANDONED])
+    if not ours.update(state=IntentState.ABANDONED):
+        return  # done after all, or restored: then its objects are not ours to destroy
     connections = pool(new.cluster.pk, new.owner)
     left = [hsm_id for hsm_id in intent.hsms if not _destroyed(connections, hsm_id, intent)]
     KeyIntent.objects.filter(pk=intent.pk).update(hsms=left)

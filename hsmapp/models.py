@@ -85,6 +85,8 @@ class Hsm(models.Model):
     state_message = models.CharField(max_length=300, blank=True)
     # Whether the supervisor keeps a process for it. Off: stopped on purpose, or deleted.
     wanted = models.BooleanField(default=True)
+    # Since when it serves; another time means that whatever was known of its process is out of date.
+    serving_since = models.DateTimeField(null=True, blank=True)
     # Where its process listens: the path of a Unix socket.
     address = models.CharField(max_length=300, blank=True)
     pin_sealed = models.BinaryField(editable=False)

@@ -27,7 +27,6 @@ from hsmapp.device.protocol import Connection, HsmAnswerError, HsmUnreachableErr
 from hsmapp.models import Cluster, Hsm, KeyIntent
 from hsmapp.replication import Device
 from hsmapp.states import (
-    HSM_CREATED,
     HSM_PROCESS_ENDED,
     HSM_STOPPED,
     HSM_SYNCHRONIZING,
@@ -217,7 +216,9 @@ class Keeper(threading.Thread):
                 hsms.set_state(hsm, HsmState.DEGRADED, HSM_SYNCHRONIZING)
             report = resync.bring_up_to_date(device)
             device.ask("serve")
-        hsms.set_state(hsm, HsmState.ACTIVE, HSM_CREATED)
+            if not hsms.let_in(hsm):
+                device.ask("standby")  # a password changed meanwhile: once more, with the new one
+                return False
         self._failures = 0
         logger.info("%s serves; restored %d keys, destroyed %d", hsm.hsm_id, report.restored, report.destroyed)
         return True
@@ -228,7 +229,16 @@ class Keeper(threading.Thread):
         if self.device is not None and not self.device.ask_within(PROBE_SECONDS, "health")["ok"]:
             raise ProcessEndedError("its token does not answer")
         hsm.refresh_from_db(fields=["state", "state_message", "wanted"])
+        if hsm.wanted and hsm.previous_passwords.exists():
+            # A connect that began before this HSM was let in has changed the password on the others only.
+            self._take_out(hsm)
+            return False
         return hsm.state == HsmState.ACTIVE or not hsm.wanted
+
+    def _take_out(self, hsm: Hsm) -> None:
+        hsms.set_state(hsm, HsmState.DEGRADED, HSM_SYNCHRONIZING)
+        if self.device is not None:
+            self.device.ask("standby")
 
     def _write_degraded(self) -> None:
         try:

@@ -13,6 +13,7 @@ from typing import Any
 
 CKR_KEY_HANDLE_INVALID = 0x60
 CKR_OBJECT_HANDLE_INVALID = 0x82
+CKR_MECHANISM_PARAM_INVALID = 0x71
 CKU_SO = 0
 CKU_USER = 1
 CKM_AES_GCM = 0x1087
@@ -78,7 +79,7 @@ class _Mechanism(ctypes.Structure):
 
 class _GcmParameters(ctypes.Structure):
     _fields_ = [
-        ("iv", _BYTES),
+        ("iv", _VOID),
         ("iv_length", _ULONG),
         ("iv_bits", _ULONG),
         ("aad", _BYTES),
@@ -105,7 +106,8 @@ class Cryptoki:
         self._functions = {
             name: ctypes.CFUNCTYPE(_ULONG, *_ARGUMENTS[name])(table[position]) for name, position in _POSITIONS.items()
         }
-        self._gcm = _GcmParameters(iv_length=12, iv_bits=96, tag_bits=_TAG_BITS)
+        self._iv = ctypes.create_string_buffer(12)
+        self._gcm = _GcmParameters(iv=ctypes.addressof(self._iv), iv_length=12, iv_bits=96, tag_bits=_TAG_BITS)
         self._mechanism = _Mechanism(CKM_AES_GCM, ctypes.addressof(self._gcm), ctypes.sizeof(self._gcm))
         self._mechanism_pointer = ctypes.byref(self._mechanism)
         self._output = ctypes.create_string_buffer(MAX_CRYPT_BYTES + _TAG_BITS // 8)
@@ -172,7 +174,12 @@ class Cryptoki:
     def gcm_encrypt(self, session: int, key: int, iv: bytes, aad: bytes, plaintext: bytes) -> bytes:
         """Return ciphertext and 16-byte tag. iv: 12 bytes."""
         self._gcm_init("C_EncryptInit", session, key, iv, aad)
-        return self._crypt("C_Encrypt", session, plaintext)
+        sealed = self._crypt("C_Encrypt", session, plaintext)
+        if self._iv.raw != iv:
+            # A module that makes IVs itself has written its own there. Each key's messages would have to be counted
+            # then (random IVs, 2^32 at most), so such a module is refused rather than believed.
+            raise CryptokiError("C_Encrypt with an IV of the module's own", CKR_MECHANISM_PARAM_INVALID)
+        return sealed
 
     def gcm_decrypt(self, session: int, key: int, iv: bytes, aad: bytes, sealed: bytes) -> bytes:
         """Return the plaintext of ciphertext and tag. iv: 12 bytes."""
@@ -184,7 +191,7 @@ class Cryptoki:
     def _gcm_init(self, name: str, session: int, key: int, iv: bytes, aad: bytes) -> None:
         if len(iv) != 12:
             raise ValueError("an IV is 12 bytes")
-        self._gcm.iv = iv
+        self._iv.raw = iv
         self._gcm.aad = aad
         self._gcm.aad_length = len(aad)
         self._call(name, session, self._mechanism_pointer, key)

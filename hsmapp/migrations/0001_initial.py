@@ -85,6 +85,7 @@ class Migration(migrations.Migration):
                 ('state', models.CharField(choices=[('CREATE_IN_PROGRESS', 'Create In Progress'), ('ACTIVE', 'Active'), ('DEGRADED', 'Degraded'), ('DELETE_IN_PROGRESS', 'Delete In Progress'), ('DELETED', 'Deleted')], default='CREATE_IN_PROGRESS', max_length=32)),
                 ('state_message', models.CharField(blank=True, max_length=300)),
                 ('wanted', models.BooleanField(default=True)),
+                ('serving_since', models.DateTimeField(blank=True, null=True)),
                 ('address', models.CharField(blank=True, max_length=300)),
                 ('pin_sealed', models.BinaryField()),
                 ('so_pin_sealed', models.BinaryField()),

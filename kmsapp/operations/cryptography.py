@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,14 +17,28 @@ from kmsapp.errors import (
     InvalidGrantTokenException,
     InvalidKeyUsageException,
     KMSInvalidStateException,
+    ValidationException,
 )
 from kmsapp.key_facts import KeyFacts
 
 SYMMETRIC_DEFAULT = "SYMMETRIC_DEFAULT"
+# About 8 KB in AWS (unconfirmed): what a context may have when written as JSON.
+CONTEXT_BYTES = 8_192
 _NO_HSM = (
     "KMS cannot communicate with your CloudHSM cluster. Check that the cluster has at least one active HSM, "
     "and try again."
 )
+
+
+def context_of(params: Mapping[str, Any]) -> dict[str, str]:
+    """The encryption context of a request. Raises ValidationException if it is larger than the key store can bind."""
+    context: dict[str, str] = params.get("EncryptionContext") or {}
+    size = len(json.dumps(context, ensure_ascii=False, separators=(",", ":")).encode()) if context else 0
+    if size > CONTEXT_BYTES:
+        raise ValidationException(
+            f"The encryption context has {size} bytes as JSON. It can have {CONTEXT_BYTES} bytes at most."
+        )
+    return context
 
 
 def audit_use(call: Call, params: Mapping[str, Any], **shown: Any) -> None:

@@ -18,11 +18,12 @@ _INCORRECT_KEY = "The key ID in the request does not identify a CMK that can per
 def encrypt(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """https://docs.aws.amazon.com/kms/latest/APIReference/API_Encrypt.html"""
     cryptography.audit_use(call, params, keyId=params["KeyId"], encryptionAlgorithm=SYMMETRIC_DEFAULT)
+    context = cryptography.context_of(params)
     key = cryptography.usable_key(call, params["KeyId"], "Encrypt")
     cryptography.require_algorithm(params)
     cryptography.refuse_grant_tokens(params)
     cryptography.end_dry_run(params)
-    blob = cryptography.seal(key, params["Plaintext"], params.get("EncryptionContext") or {})
+    blob = cryptography.seal(key, params["Plaintext"], context)
     return {"CiphertextBlob": blob, "KeyId": key.arn, "EncryptionAlgorithm": SYMMETRIC_DEFAULT}
 
 
@@ -32,6 +33,7 @@ def decrypt(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     cryptography.audit_use(call, params, encryptionAlgorithm=SYMMETRIC_DEFAULT)
     if params.get("KeyId"):
         call.audit_parameters["keyId"] = params["KeyId"]
+    context = cryptography.context_of(params)
     parts = _split(params)
     header = parts.header
     if params.get("KeyId"):
@@ -43,7 +45,7 @@ def decrypt(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     cryptography.require_usable(call, key, "Decrypt")
     cryptography.require_algorithm(params)
     cryptography.refuse_grant_tokens(params)
-    plaintext = cryptography.open_sealed(key, parts, params.get("EncryptionContext") or {})
+    plaintext = cryptography.open_sealed(key, parts, context)
     cryptography.end_dry_run(params)
     return {"KeyId": key.arn, "Plaintext": plaintext, "EncryptionAlgorithm": SYMMETRIC_DEFAULT}
 

@@ -28,17 +28,15 @@ from kmsapp.errors import (
     KmsError,
     KMSInternalException,
     LimitExceededException,
-    MalformedPolicyDocumentException,
     UnsupportedOperationException,
     ValidationException,
 )
 from kmsapp.models import CustomKeyStore, KmsKey, Tag
 from kmsapp.operations import aliases, key_stores, tags
 from kmsapp.operations.keys import key_metadata, key_row
-from kmsapp.policy import defaults
+from kmsapp.policy import defaults, documents
 from kmsapp.registry import operation
 
-POLICY_BYTES = 32_768
 _ONLY_WITH_STORE = {"AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"}
 # Request members whose values the audit record shows; Policy is added as it is, Tags as their lowerCamel form.
 _AUDITED = ("Description", "KeyUsage", "KeySpec", "CustomerMasterKeySpec", "Origin", "CustomKeyStoreId", "MultiRegion")
@@ -60,13 +58,17 @@ def create_key_with_alias(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     draft_id, alias_name = str(params.get("DraftId", "")), params["AliasName"]
     _audit_parameters(call, params)
     call.audit_parameters["aliasName"] = alias_name
-    access.account(call, "kms:CreateAlias")
+    for action in ("kms:CreateKey", "kms:CreateAlias"):
+        access.account(call, action)
+    made = _made_for(call, draft_id)
+    if made is not None:
+        # The key is there, whatever has become of its store since; its alias is the one it was made with.
+        first = made.aliases.order_by("pk").first()
+        return {"KeyMetadata": key_metadata(made), "AliasName": first.name if first else alias_name}
     store = _prepare(call, params)
     aliases.require_name(alias_name)
-    made = _made_for(call, draft_id)
-    if made is None:
-        aliases.require_free(call.caller.account, call.caller.region, alias_name)
-        made = make_key(call, params, store, alias_name=alias_name, draft_id=draft_id)
+    aliases.require_free(call.caller.account, call.caller.region, alias_name)
+    made = make_key(call, params, store, alias_name=alias_name, draft_id=draft_id)
     return {"KeyMetadata": key_metadata(made), "AliasName": alias_name}
 
 
@@ -96,7 +98,8 @@ def _prepare(call: Call, params: dict[str, Any]) -> CustomKeyStore:
         )
     _require_active_cluster(store)
     tags.require_valid(params.get("Tags") or [])
-    _require_policy(params.get("Policy"))
+    if params.get("Policy") is not None:
+        documents.require_valid(params["Policy"])
     return store
 
 
@@ -148,23 +151,6 @@ def _require_active_cluster(store: CustomKeyStore) -> None:
         raise CloudHsmClusterInvalidConfigurationException(
             f"The CloudHSM cluster {store.cluster.cluster_id} is {store.cluster.state}, not ACTIVE."
         )
-
-
-def _require_policy(policy: str | None) -> None:
-    """What can be said of a policy without deciding by it: size, and that it is a policy document."""
-    if policy is None:
-        return
-    if len(policy.encode()) > POLICY_BYTES:
-        raise LimitExceededException(f"The key policy is larger than {POLICY_BYTES} bytes.")
-    try:
-        document = json.loads(policy)
-    except (ValueError, RecursionError) as error:
-        raise MalformedPolicyDocumentException(f"The key policy is not valid JSON: {error}") from error
-    statements = document.get("Statement") if isinstance(document, dict) else None
-    if isinstance(statements, dict):
-        statements = [statements]
-    if not isinstance(statements, list) or not all(isinstance(statement, dict) for statement in statements):
-        raise MalformedPolicyDocumentException("The key policy must be a JSON object with a Statement.")
 
 
 def _made_for(call: Call, draft_id: str) -> KmsKey | None:

@@ -13,7 +13,19 @@ from kmsapp.registry import operation
 
 TAGS_PER_KEY = 50
 # https://docs.aws.amazon.com/tag-editor/latest/userguide/tagging.html: letters, digits, spaces and _ . : / = + - @
-_ALLOWED = re.compile(r"[\w\s.:/=+\-@]*\Z")
+_ALLOWED = re.compile(r"[\w .:/=+\-@]*\Z")
+ALPHABET = "letters, digits, spaces and _ . : / = + - @"
+
+
+def problem(key: str, value: str) -> str:
+    """What is wrong with a tag beyond the lengths of its parts; empty when nothing is."""
+    if key.lower().startswith("aws:"):
+        return "Tags beginning with aws: are reserved"
+    if not _ALLOWED.match(key):
+        return f"The tag key {key} has other characters than {ALPHABET}."
+    if not _ALLOWED.match(value):
+        return f"The value of the tag {key} has other characters than {ALPHABET}."
+    return ""
 
 
 def require_valid(tag_list: list[dict[str, str]]) -> None:
@@ -24,13 +36,9 @@ def require_valid(tag_list: list[dict[str, str]]) -> None:
     if len(set(keys)) != len(keys):
         raise TagException("Duplicate tag keys")
     for tag in tag_list:
-        if tag["TagKey"].lower().startswith("aws:"):
-            raise TagException("Tags beginning with aws: are reserved")
-        for text in (tag["TagKey"], tag["TagValue"]):
-            if not _ALLOWED.match(text):
-                raise TagException(
-                    f"The tag {tag['TagKey']!r} has characters other than letters, digits, spaces and _ . : / = + - @"
-                )
+        wrong = problem(tag["TagKey"], tag["TagValue"])
+        if wrong:
+            raise TagException(wrong)
 
 
 @operation("kms:TagResource")

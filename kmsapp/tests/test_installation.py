@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from hsmapp import clock, credentials, hsms, jobs
+from hsmapp import clock, credentials, hsms, jobs, resync
 from hsmapp.device.protocol import Connection
 from hsmapp.models import ClusterCredential, Hsm, HsmOnPreviousPassword, KeyIntent, MaskedKey
+from hsmapp.replication import Device
 from hsmapp.testing import process_of, state_of, wait_until
 from kmsapp import demo
 from kmsapp.errors import (
@@ -24,6 +25,7 @@ from kmsapp.errors import (
     CustomKeyStoreInvalidStateException,
     KmsError,
     KMSInvalidStateException,
+    ValidationException,
 )
 from kmsapp.models import Alias, AuditEvent, CustomKeyStore, KmsKey
 from kmsapp.tests.people import ALICE, call, create_key, decrypt, encrypt
@@ -282,3 +284,73 @@ def test_the_caller_of_another_account_sees_nothing(installation: Path) -> None:
 
     assert call("ListKeys", CAROL)["Keys"] == []
     assert len(call("ListKeys", ALICE)["Keys"]) == 1
+
+
+def test_a_connect_while_an_hsm_comes_back_does_not_leave_it_with_the_old_password(
+    installation: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The HSM has been given the password of that moment, and is not ACTIVE yet, when a connect changes it."""
+    passed, go_on = threading.Event(), threading.Event()
+    change_passwords = resync._change_passwords
+
+    def hold(device: Device) -> None:
+        change_passwords(device)
+        if not passed.is_set():
+            passed.set()
+            go_on.wait(30)
+
+    call("DisconnectCustomKeyStore", CustomKeyStoreId=demo.KEY_STORE_ID)
+    monkeypatch.setattr(resync, "_change_passwords", hold)
+    kill(FIRST, installation)
+    assert passed.wait(30)
+    call("ConnectCustomKeyStore", CustomKeyStoreId=demo.KEY_STORE_ID)
+    assert HsmOnPreviousPassword.objects.filter(hsm__hsm_id=FIRST).exists()
+    go_on.set()
+    wait_until(lambda: state_of(FIRST) == "ACTIVE", "the HSM to serve")
+    assert not HsmOnPreviousPassword.objects.exists()
+    key_id = create_key()
+    assert opens_on(FIRST, key_id) and opens_on(SECOND, key_id)
+
+
+def test_a_refused_password_is_not_tried_again_until_the_user_is_locked(installation: Path) -> None:
+    """Somebody changes kmsuser's password behind the service's back: one try an HSM, and never the fifth."""
+    store = CustomKeyStore.objects.select_related("credential__cluster").get(custom_key_store_id=demo.KEY_STORE_ID)
+    right = credentials.current_password(store.credential)
+    for hsm_id in (FIRST, SECOND):
+        with logged_in(hsm_id) as hsm:
+            hsm.call("change_password", {"user": "kmsuser", "password": "Another1Password"}, deadline_seconds=5)
+            hsm.call("end_client", {"client": credentials.client_name(store.credential)}, deadline_seconds=5)
+    for _ in range(3):
+        with pytest.raises(KMSInvalidStateException, match="cannot communicate"):
+            encrypt(demo.KEY_ID, b"x")
+    # Not locked: the right password still opens the door, which it would not for a locked user.
+    credentials.set_password(store.credential, "Another1Password")
+    for hsm_id in (FIRST, SECOND):
+        with logged_in(hsm_id) as hsm:
+            hsm.call("change_password", {"user": "kmsuser", "password": right}, deadline_seconds=5)
+    credentials.set_password(store.credential, right)
+    wait_until(lambda: encrypt(demo.KEY_ID, b"x"), "encryption to work again")
+
+
+def test_an_encryption_context_that_is_too_large_is_a_validation_error(installation: Path) -> None:
+    largest = {"k": "v" * (8192 - len('{"k":""}'))}
+    blob = encrypt(demo.KEY_ID, b"x", EncryptionContext=largest)
+    assert decrypt(blob, EncryptionContext=largest) == b"x"
+    many = {f"{number:x}": "" for number in range(850)}
+    assert decrypt(encrypt(demo.KEY_ID, b"x", EncryptionContext=many), EncryptionContext=many) == b"x"
+    for size in (8193, 17_000, 100_000):
+        for use in (
+            lambda context: encrypt(demo.KEY_ID, b"x", EncryptionContext=context),
+            lambda context: decrypt(blob, EncryptionContext=context),
+            lambda context: call("GenerateDataKey", KeyId=demo.KEY_ID, KeySpec="AES_256", EncryptionContext=context),
+        ):
+            with pytest.raises(ValidationException, match="8192 bytes at most"):
+                use({"k": "v" * size})
+
+
+def test_a_finish_after_a_crash_shows_the_key_it_made_whatever_happened_since(installation: Path) -> None:
+    first = finish(alias="one", draft="draft-1")
+    call("DisconnectCustomKeyStore", CustomKeyStoreId=demo.KEY_STORE_ID)
+    again = finish(alias="two", draft="draft-1")
+    assert again["KeyMetadata"]["KeyId"] == first["KeyMetadata"]["KeyId"]
+    assert again["AliasName"] == "alias/one"

@@ -31,16 +31,8 @@ def call(caller: Caller, name: str, params: dict[str, Any], *, request_id: str =
 
     Raises: KmsError subclasses, AWS's answer to a call that can't be done.
     """
-    service, _, operation_name = name.partition(":")
     found = OPERATIONS.get(name)
-    this = Call(
-        caller=caller,
-        service=service,
-        operation=operation_name,
-        params=params,
-        request_id=request_id or ids.new_request_id(),
-        read_only=found.read_only if found else True,
-    )
+    this = _begin(caller, name, params, request_id)
     try:
         answer = _run(this, found, params)
     except KmsError as error:
@@ -53,6 +45,24 @@ def call(caller: Caller, name: str, params: dict[str, Any], *, request_id: str =
     if not this.recorded:
         audit.append(audit.event(this))
     return answer
+
+
+def refuse(caller: Caller, name: str, error: KmsError, *, request_id: str) -> None:
+    """Record a request of a known caller that ended before it could be called, such as one with a malformed body."""
+    audit.append(audit.event(_begin(caller, name, {}, request_id), error=error))
+
+
+def _begin(caller: Caller, name: str, params: dict[str, Any], request_id: str) -> Call:
+    service, _, operation_name = name.partition(":")
+    found = OPERATIONS.get(name)
+    return Call(
+        caller=caller,
+        service=service,
+        operation=operation_name,
+        params=params,
+        request_id=request_id or ids.new_request_id(),
+        read_only=found.read_only if found else True,
+    )
 
 
 def _run(this: Call, found: Operation | None, params: dict[str, Any]) -> dict[str, Any]:

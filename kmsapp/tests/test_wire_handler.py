@@ -22,7 +22,7 @@ from django.http import HttpRequest
 
 from kmsapp import service_models
 from kmsapp.caller import Caller
-from kmsapp.errors import InvalidCiphertextException, NotFoundException
+from kmsapp.errors import InvalidCiphertextException, KmsError, NotFoundException
 from kmsapp.wire import handler
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -51,6 +51,7 @@ class Operations:
 
     answer: Mapping[str, Any] | Exception | None = None
     calls: list[tuple[Caller, str, Mapping[str, Any], str]] = dataclasses.field(default_factory=list)
+    refused: list[tuple[Caller, str, str, str]] = dataclasses.field(default_factory=list)
 
     def __call__(
         self, caller: Caller, name: str, params: Mapping[str, Any], *, request_id: str
@@ -59,6 +60,9 @@ class Operations:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
+
+    def refuse(self, caller: Caller, name: str, error: KmsError, *, request_id: str) -> None:
+        self.refused.append((caller, name, error.code, request_id))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +139,8 @@ class OnlyRead:
 
 def send(environ: dict[str, Any], operations: Operations | None = None) -> Answer:
     started: list[tuple[str, list[tuple[str, str]]]] = []
-    seams = handler.Seams(operations or Operations(), ACCESS_KEYS.get, lambda: datetime.datetime.now(datetime.UTC))
+    behind = operations or Operations()
+    seams = handler.Seams(behind, behind.refuse, ACCESS_KEYS.get, lambda: datetime.datetime.now(datetime.UTC))
     body = b"".join(handler.answer(environ, lambda status, headers: started.append((status, headers)), seams))
     ((status, headers),) = started
     return Answer(int(status.partition(" ")[0]), {name.lower(): value for name, value in headers}, body)
@@ -395,7 +400,12 @@ def test_an_unsigned_target_or_one_spelt_with_underscores_changes_nothing() -> N
 
 def test_authentication_comes_before_anything_that_knows_the_body() -> None:
     assert send(signed_environ(b"[", secret="guess")).document["__type"] == "InvalidSignatureException"
-    assert send(signed_environ(b"[")).document["__type"] == "SerializationException"
+    operations = Operations()
+    answer = send(signed_environ(b"["), operations)
+    assert answer.document["__type"] == "SerializationException"
+    ((caller, name, code, request_id),) = operations.refused
+    assert (caller.principal_arn, name, code) == (ALICE, "kms:Encrypt", "SerializationException")
+    assert request_id == answer.headers["x-amzn-requestid"]
 
 
 # Bodies

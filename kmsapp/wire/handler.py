@@ -84,11 +84,18 @@ class Call(Protocol):
     ) -> Mapping[str, Any] | None: ...
 
 
+class Refuse(Protocol):
+    """`dispatch.refuse`: records that a caller's request was refused before its operation could run."""
+
+    def __call__(self, caller: Caller, name: str, error: KmsError, *, request_id: str) -> None: ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Seams:
     """What the stages need from outside, so that a test can stand in for the database and the clock."""
 
     call: Call
+    refuse: Refuse
     find_credential: Callable[[str], Credential | None]
     now: Callable[[], datetime.datetime]
 
@@ -115,6 +122,10 @@ class Exchange:
         if self.operation is None:
             raise RuntimeError("a stage ran before the operation was known")
         return self.operation
+
+    @property
+    def name(self) -> str:
+        return f"{self.service}:{self.known_operation.name}"
 
     @property
     def known_caller(self) -> Caller:
@@ -265,15 +276,20 @@ def _headers(environ: Environ) -> dict[str, str]:
 
 def _parse(exchange: Exchange) -> None:
     shape = exchange.known_operation.input
-    if exchange.is_query:
-        exchange.params = query.parse(exchange.fields, shape)
-    else:
-        exchange.params = awsjson.parse(exchange.body, shape)
+    try:
+        if exchange.is_query:
+            exchange.params = query.parse(exchange.fields, shape)
+        else:
+            exchange.params = awsjson.parse(exchange.body, shape)
+    except KmsError as error:
+        exchange.seams.refuse(exchange.known_caller, exchange.name, error, request_id=exchange.request_id)
+        raise
 
 
 def _dispatch(exchange: Exchange) -> None:
-    name = f"{exchange.service}:{exchange.known_operation.name}"
-    exchange.result = exchange.seams.call(exchange.known_caller, name, exchange.params, request_id=exchange.request_id)
+    exchange.result = exchange.seams.call(
+        exchange.known_caller, exchange.name, exchange.params, request_id=exchange.request_id
+    )
 
 
 STAGES: tuple[Callable[[Exchange], None], ...] = (
@@ -345,7 +361,7 @@ def _roll_back() -> None:
             connection.rollback()
 
 
-INSTALLED = Seams(call=dispatch.call, find_credential=credentials.find, now=clock.now)
+INSTALLED = Seams(call=dispatch.call, refuse=dispatch.refuse, find_credential=credentials.find, now=clock.now)
 
 
 def handle(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

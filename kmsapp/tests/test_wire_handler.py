@@ -404,7 +404,7 @@ def test_authentication_comes_before_anything_that_knows_the_body() -> None:
     answer = send(signed_environ(b"["), operations)
     assert answer.document["__type"] == "SerializationException"
     ((caller, name, code, request_id),) = operations.refused
-    assert (caller.principal_arn, name, code) == (ALICE, "kms:Encrypt", "SerializationException")
+    assert (caller.principal_arn, name, code) == (ALICE, "kms:ListKeys", "SerializationException")
     assert request_id == answer.headers["x-amzn-requestid"]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from kmsapp.testing import Casemate
-from kmsapp.tests.independent_decoder import message_aad
+from kmsapp.tests.independent_decoder import encode_header, message_aad
 from kmsapp.tests.token_copies import (
     CKA_ALLOWED_MECHANISMS,
     CKA_VALUE,
@@ -135,6 +135,9 @@ def stored_length(key: dict[int, object]) -> int:
 @pytest.mark.parametrize("hsm_id", HSMS)
 def test_what_either_hsm_sealed_opens_in_the_copy_of_each_token(world: World, hsm_id: str) -> None:
     """The IV's first 8 bytes tell the HSM that sealed: both have, and each token opens all."""
+    account, key_id = world.key_arn.split(":")[4], world.key_arn.rpartition("/")[2]
+    header = encode_header(account, key_id, bytes.fromhex(world.backing_key_id))
+    assert {blob[:57] for blob in world.blobs} == {header}
     prefixes = {blob[57:65] for blob in world.blobs}
     assert len(prefixes) == len(HSMS), "both HSMs have sealed some of the messages"
     messages = [
@@ -142,11 +145,11 @@ def test_what_either_hsm_sealed_opens_in_the_copy_of_each_token(world: World, hs
             "label": world.key_arn,
             "iv": blob[57:69].hex(),
             "sealed": blob[69:].hex(),
-            "aad": message_aad(blob[:57], STORE, CONTEXT).hex(),
+            "aad": message_aad(header, STORE, CONTEXT).hex(),
         }
         for blob in world.blobs
     ]
-    wrong = {**messages[0], "aad": message_aad(world.blobs[0][:57], STORE, {}).hex()}
+    wrong = {**messages[0], "aad": message_aad(header, STORE, {}).hex()}
     opened = world.tokens[hsm_id].ask(*messages, wrong)["opened"]
     assert [bytes.fromhex(text) for text in opened[:-1]] == [f"message {n}".encode() for n in range(len(messages))]
     assert opened[-1] in {"EncryptedDataInvalid", "GeneralError", "EncryptedDataLenRange", "FunctionFailed"}, opened[-1]

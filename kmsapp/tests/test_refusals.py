@@ -16,7 +16,7 @@ from kmsapp.access import CIPHERTEXT_DENIED
 from kmsapp.testing import Casemate
 from kmsapp.tests.browser_client import BrowserClient, Page
 from kmsapp.tests.refusals import refusal
-from kmsapp.tests.remains import nothing_remains, query
+from kmsapp.tests.remains import nothing_remains, query, remains
 from kmsapp.tests.token_copies import HSMS
 
 STORE = "cks-1234567890abcdef0"
@@ -124,6 +124,16 @@ def alice(casemate: Casemate) -> BrowserClient:
 def taken_alias(casemate: Casemate) -> None:
     """A name that somebody else has."""
     casemate.boto3("kms").create_alias(AliasName="alias/taken", TargetKeyId=DEMO_KEY)
+
+
+def test_a_key_that_is_made_is_seen_to_remain(casemate: Casemate) -> None:
+    """The measure of all tests below: one key more, and one object more in each token."""
+    before = remains(casemate)
+    key_id = casemate.boto3("kms").create_key(**IN_STORE, Tags=[tag("a")])["KeyMetadata"]["KeyId"]
+    after = remains(casemate)
+    assert after.keys - before.keys == {key_id}
+    assert [now - then for now, then in zip(after.rows, before.rows, strict=True)] == [1, 0, 1, 1]
+    assert [now - then for now, then in zip(after.token_objects, before.token_objects, strict=True)] == [1, 1]
 
 
 # The wire
@@ -329,3 +339,15 @@ def test_another_accounts_key_is_denied_whether_it_exists_or_not(casemate: Casem
         theirs = refusal(carol.create_key, **IN_STORE)
         assert theirs is not None and theirs.code == "CustomKeyStoreNotFoundException"
     print(f"{len(calls)} operations on another account's key: denied, the key there or not")
+
+
+def test_another_accounts_key_and_store_are_not_in_the_console(casemate: Casemate) -> None:
+    carol = BrowserClient(casemate)
+    carol.sign_in("carol")
+    with nothing_remains(casemate):
+        for path in (f"/keys/{DEMO_KEY}/", f"/key-stores/{STORE}/", "/clusters/cluster-1a23b4cdefg/"):
+            page, absent = carol.get(path), carol.get(path.replace("1", "2"))
+            assert page.status == absent.status == 404, path
+        draft = carol.post("/keys/create/", **CONFIGURED).location
+        page = carol.post(draft, custom_key_store_id=STORE, go="next")
+        assert page.status == 422 and "Select a key store" in page.words

@@ -6,6 +6,8 @@ Django admin makes no keys: that it offers no way to is tested here too.
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -280,6 +282,20 @@ def test_one_active_hsm_makes_no_key_by_any_way_in(casemate: Casemate, alice: Br
         fresh = alice.post("/keys/create/", **CONFIGURED).location
         assert alice.post(fresh, custom_key_store_id=STORE, go="next").status == 422
     assert_finish_makes_the_key(casemate, alice, draft, f"alias/one-{hsm_id}")
+
+
+def test_a_frozen_hsm_makes_no_key(casemate: Casemate) -> None:
+    """It still counts as active when the key is begun, takes nothing, and is replaced by a new process of that HSM."""
+    pid = casemate.hsm_pid(HSMS[0])
+    before = remains(casemate)
+    os.kill(pid, signal.SIGSTOP)
+    refused = refusal(casemate.boto3("kms").create_key, **IN_STORE)
+    assert refused is not None and refused.code == "CloudHsmClusterInvalidConfigurationException"
+    casemate.wait_until(lambda: pid not in casemate.server.pids(), "the frozen HSM process to be ended")
+    casemate.wait_until(lambda: remains(casemate) == before, "what the frozen HSM held to be cleaned up")
+    create_key = casemate.boto3("kms").create_key
+    casemate.wait_until(lambda: refusal(create_key, **IN_STORE) is None, "a key on both HSMs")
+    casemate.wait_for_hsms(2)
 
 
 def cli_refusal(casemate: Casemate) -> str:

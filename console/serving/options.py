@@ -89,6 +89,9 @@ def parse(arguments: list[str]) -> Options:
     for option, value in (("--tls", given.tls), ("--seed", given.seed), ("--quotas", given.quotas)):
         if value:
             raise CannotStartError(f"{option} is not built yet: leave it out.")
+    if os.environ.get("DATABASE_URL"):
+        # Ignoring it would be worse: whoever set it would look for the keys in a database that has none.
+        raise CannotStartError("DATABASE_URL is set, but PostgreSQL is not built yet: unset it to use SQLite.")
     if not 1 <= given.port <= 65535:
         raise CannotStartError(f"--port {given.port} is not a port: give a number from 1 to 65535.")
     if not 1 <= given.workers <= 64:

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.contrib import admin, auth
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import URLPattern, URLResolver, reverse
@@ -52,12 +52,12 @@ class CasemateAdminSite(admin.AdminSite):
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Lead to the console's sign-in page, and from there back to where the person wanted to go."""
-        wanted = safe_next(request, request.GET.get("next", ""), reverse("admin:index"))
+        wanted = safe_next(request.GET.get("next", ""), reverse("admin:index"))
         if not request.user.is_authenticated:
             return redirect_to_login(wanted, settings.LOGIN_URL)
         if not self.has_permission(request):
             raise PermissionDenied
-        return redirect(wanted)
+        return HttpResponseRedirect(wanted)
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:  # type: ignore[override]
         return _sign_out(request)

@@ -20,7 +20,8 @@ class Column:
 
 COLUMNS = (
     Column("aliases", "Aliases", sort="alias", fixed=True),
-    Column("key_id", "Key ID", sort="key_id"),
+    # Leads to the key, which the alias does only where there is one.
+    Column("key_id", "Key ID", sort="key_id", fixed=True),
     Column("status", "Status", sort="status"),
     Column("key_type", "Key type"),
     Column("key_spec", "Key spec"),
@@ -36,7 +37,7 @@ SORTS = {column.sort: column for column in COLUMNS if column.sort}
 
 
 def chosen(names: list[str] | None) -> list[Column]:
-    """Return the columns to show: those named, or those that are on at first; the fixed one always."""
+    """Return the columns to show: those named, or those that are on at first; the fixed ones always."""
     if names is None:
         return [column for column in COLUMNS if column.on_at_first]
     return [column for column in COLUMNS if column.fixed or column.name in names]

@@ -121,9 +121,10 @@ def is_stuck(draft: KeyDraft) -> bool:
     return draft.state == KeyDraft.State.CLAIMED and draft.claimed_at is not None and draft.claimed_at < latest
 
 
-def made(draft: KeyDraft, key_id: str) -> None:
-    """Its key was made."""
-    KeyDraft.objects.filter(pk=draft.pk).update(state=KeyDraft.State.DONE, made_key_id=key_id)
+def made(draft: KeyDraft, key_id: str, alias: str) -> None:
+    """Its key was made, with that alias (without alias/): another than the draft's, if an earlier Finish made it."""
+    draft.data = {**draft.data, "alias": alias}
+    KeyDraft.objects.filter(pk=draft.pk).update(state=KeyDraft.State.DONE, made_key_id=key_id, data=draft.data)
 
 
 def failed(draft: KeyDraft, code: str, message: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from django.utils.safestring import SafeString, mark_safe
@@ -10,8 +9,9 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import JsonLexer
 
-# https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html, Policy.
-MAX_POLICY_BYTES = 32 * 1024
+from kmsapp import shapes
+from kmsapp.errors import KmsError, ValidationException
+from kmsapp.policy import documents
 
 
 @dataclass(frozen=True)
@@ -23,30 +23,21 @@ class PolicyStatus:
 
 
 def check(text: str) -> PolicyStatus:
-    """Say whether `text` is a JSON object, and else where it stops being one."""
+    """Say whether KMS would take `text` as a key policy, and else why not; for JSON with line and column."""
     if not text.strip():
         return PolicyStatus("Enter a key policy, or choose Reset policy.", False)
-    if len(text.encode()) > MAX_POLICY_BYTES:
-        return PolicyStatus(f"A key policy can have up to {MAX_POLICY_BYTES:,} bytes. Shorten it.", False)
     try:
-        document = json.loads(text, parse_constant=_refuse_constant)
-    except json.JSONDecodeError as error:
-        return PolicyStatus(f"Line {error.lineno}, column {error.colno}: {_sentence(error.msg)}", False)
-    except RecursionError:
-        return PolicyStatus("The JSON is nested too deeply for a key policy.", False)
-    except ValueError as error:
-        return PolicyStatus(str(error), False)
-    if not isinstance(document, dict):
-        return PolicyStatus("Line 1, column 1: A key policy is a JSON object. Begin it with {.", False)
+        documents.require_valid(text)
+        shapes.validate("kms", "CreateKey", {"Policy": text})
+    except ValidationException:
+        # AWS's sentence repeats the whole policy. Of its constraints only this one is left by now.
+        sentence = (
+            "A key policy can't have characters beyond U+00FF, such as typographic quotation marks. Replace them."
+        )
+        return PolicyStatus(sentence, False)
+    except KmsError as error:
+        return PolicyStatus(error.message, False)
     return PolicyStatus("JSON is valid.", True)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON. Use a number or a text.")
-
-
-def _sentence(message: str) -> str:
-    return message[:1].upper() + message[1:].rstrip(".") + "."
 
 
 def highlighted(text: str) -> SafeString:

@@ -59,12 +59,13 @@ TRANSITION_SECONDS = env_int("CASEMATE_TRANSITION_SECONDS", 3)
 # HSMs that CreateKey needs, active and in different Availability Zones, as AWS requires.
 MIN_ACTIVE_HSMS = env_int("CASEMATE_MIN_ACTIVE_HSMS", 2)
 
-DEBUG = env_flag("CASEMATE_DEBUG", False)
+# Never on: its error pages show settings and variables to whoever asks.
+DEBUG = False
 # Signs sessions, so it must be the same on every worker and after a restart: derived from the master key. Without one
 # there are no sessions yet (the first migrate) and a fresh value will do.
 _keyring = find_keyring(KEYRING, MASTER_KEY_FILE)
 SECRET_KEY = _keyring.web_secret() if _keyring else secrets.token_hex(32)
-ALLOWED_HOSTS = env_list("CASEMATE_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1],testserver")
+ALLOWED_HOSTS = env_list("CASEMATE_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
 CSRF_TRUSTED_ORIGINS = env_list("CASEMATE_TRUSTED_ORIGINS", "")
 
 INSTALLED_APPS = [
@@ -178,6 +179,7 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"refusals": {"()": "console.logs.RefusalsInOneLine"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["refusals"]}},
     "root": {"handlers": ["stderr"], "level": env_text("CASEMATE_LOG_LEVEL", "INFO")},
 }

@@ -14,17 +14,15 @@ from django.http import QueryDict
 from console import policy_text
 from console.drafts import Choices
 from console.lookups import Lookups
+from kmsapp.operations import tags
 
 Problems = dict[str, str]  # id of the field -> sentence
 Reader = Callable[[QueryDict, Choices, Lookups], Problems]
 
-MAX_TAGS = 50
+MAX_TAGS = tags.TAGS_PER_KEY
 MAX_OTHER_ACCOUNTS = 50
 MAX_DESCRIPTION = 8192
 MAX_ALIAS = 250
-# https://docs.aws.amazon.com/kms/latest/developerguide/tagging-keys.html
-TAG_TEXT = re.compile(r"[\w \u00a0.:/=+\-@]*")
-TAG_CHARACTERS = "letters, numbers, spaces, and _ . : / = + - @"
 
 
 def read_configure(post: QueryDict, choices: Choices, lookups: Lookups) -> Problems:
@@ -89,14 +87,12 @@ def read_tags(post: QueryDict, choices: Choices, lookups: Lookups) -> Problems:
     problems: Problems = {}
     seen: set[str] = set()
     for row, (key, value) in enumerate(choices.tags):
-        sentence = _tag_key_problem(key, value, seen)
+        wrong_key, wrong_value = _tag_key_problem(key, value, seen), _tag_value_problem(key, value)
         seen.add(key)
-        if sentence:
-            problems[f"id_tag_key_{row}"] = sentence
-        if len(value) > 256:
-            problems[f"id_tag_value_{row}"] = "Tag value must be 256 characters or fewer. Shorten it."
-        elif not TAG_TEXT.fullmatch(value):
-            problems[f"id_tag_value_{row}"] = f"Enter a tag value with {TAG_CHARACTERS} only."
+        if wrong_key:
+            problems[f"id_tag_key_{row}"] = wrong_key
+        if wrong_value:
+            problems[f"id_tag_value_{row}"] = wrong_value
     if len(choices.filled_tags()) > MAX_TAGS:
         problems["id_add_tag"] = f"A key can have up to {MAX_TAGS} tags. Remove some."
     return problems
@@ -107,11 +103,16 @@ def _tag_key_problem(key: str, value: str, seen: set[str]) -> str:
         return "Tag key is required." if value else ""
     if len(key) > 128:
         return "Tag key must be 1 to 128 characters. Shorten it."
-    if not TAG_TEXT.fullmatch(key):
-        return f"Enter a tag key with {TAG_CHARACTERS} only."
-    if key.lower().startswith("aws:"):
-        return "Enter a tag key that doesn't begin with aws:. This prefix is reserved."
-    return "You must specify a unique tag key." if key in seen else ""
+    if key in seen:
+        return "You must specify a unique tag key."
+    return tags.problem(key, "")  # an empty value is never at fault
+
+
+def _tag_value_problem(key: str, value: str) -> str:
+    if len(value) > 256:
+        return "Tag value must be 256 characters or fewer. Shorten it."
+    # A key that is at fault itself stands beside its own field; once it is mended, the value is judged.
+    return tags.problem(key, value) if key and not tags.problem(key, "") else ""
 
 
 def read_administrators(post: QueryDict, choices: Choices, lookups: Lookups) -> Problems:
@@ -156,8 +157,7 @@ def read_policy(post: QueryDict, choices: Choices, lookups: Lookups) -> Problems
     built = choices.policy_from_choices(account)
     if text.strip() == built.strip():
         choices.edited_policy = choices.built_policy = ""
-        return {}
-    if text != choices.edited_policy:
+    elif text != choices.edited_policy:
         choices.edited_policy, choices.built_policy = text, built
     status = policy_text.check(text)
     return {} if status.is_valid else {"id_policy": status.text}

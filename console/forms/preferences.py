@@ -11,9 +11,7 @@ from console.preferences import KeysPreferences
 class KeysPreferencesForm(forms.Form):
     page_size = forms.TypedChoiceField(choices=[(size, f"{size} keys") for size in PAGE_SIZES], coerce=int)
     wrap = forms.BooleanField(required=False)
-    columns = forms.MultipleChoiceField(
-        choices=[(column.name, column.label) for column in COLUMNS if not column.fixed], required=False
-    )
+    columns = forms.MultipleChoiceField(choices=[(column.name, column.label) for column in COLUMNS], required=False)
 
     def preferences(self) -> KeysPreferences:
         return KeysPreferences(**self.cleaned_data)

@@ -11,7 +11,6 @@ class SignInForm(forms.Form):
     account = forms.CharField(max_length=20)
     user_name = forms.CharField(max_length=64)
     password = forms.CharField(max_length=512, strip=False)
-    next = forms.CharField(required=False, max_length=2000)
 
     def clean_account(self) -> str:
         """Account IDs are often written 1111-2222-3333."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from console.tests import walk
 from kmsapp.testing import Casemate
@@ -109,7 +109,7 @@ def test_pages_in_the_dark_and_at_400_px(
     browser: Browser, casemate: Casemate, suffix: str, options: dict[str, Any]
 ) -> None:
     for watched in open_page(browser, casemate, java_script=True, **options):
-        walk.step_01_sign_in_to_the_console(watched)
+        walk.step_01_sign_in_to_the_console(watched, suffix=suffix)
         for name, path in {
             "keys": "/keys/",
             "key-cryptographic-configuration": f"/keys/{walk.KEY_ID}/?tab=cryptographic-configuration",
@@ -126,3 +126,20 @@ def test_pages_in_the_dark_and_at_400_px(
         watched.look("navigation", suffix=suffix)
         walk.fill_wizard(watched, f"look{suffix}")
         watched.look("wizard-8-review", suffix=suffix)
+
+
+def test_at_400_px_every_tab_is_in_view_and_the_policy_scrolls_in_its_own_box(
+    browser: Browser, casemate: Casemate
+) -> None:
+    for watched in open_page(browser, casemate, java_script=True, viewport={"width": 400, "height": 860}):
+        page = watched.page
+        walk.step_01_sign_in_to_the_console(watched, suffix="-narrow")
+        watched.goto(f"/keys/{walk.KEY_ID}/")
+        tabs = page.get_by_role("navigation", name="Key details").get_by_role("link")
+        expect(tabs).to_have_text(["Key policy", "Cryptographic configuration", "Tags", "Aliases"])
+        boxes = [tab.bounding_box() for tab in tabs.all()]
+        assert all(box and box["x"] >= 0 and box["x"] + box["width"] <= 400 for box in boxes), boxes
+        frame = page.get_by_role("region", name="Key policy JSON")
+        assert frame.evaluate("frame => { frame.scrollLeft = 20; return frame.scrollLeft }") == 20
+        expect(frame).to_have_attribute("tabindex", "0")  # so that the keyboard scrolls it too
+        watched.look("key-policy", suffix="-narrow")

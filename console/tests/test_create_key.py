@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import html
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,8 @@ from django.test import Client
 from console import drafts, steps
 from console.models import KeyDraft
 from console.testing import key_store, kms_key, new_account, person, signed_in_client
-from hsmapp.models import Hsm, KeyIntent
+from hsmapp import clock
+from hsmapp.models import Hsm, KeyIntent, MaskedKey
 from kmsapp.models import CustomKeyStore, KmsKey, User
 
 pytestmark = pytest.mark.django_db
@@ -168,17 +170,24 @@ def test_tags_are_checked_and_rows_are_added_and_removed(wizard: Wizard) -> None
     wrong = {
         "twice": (["a", "a"], ["1", "2"], "unique tag key"),
         "value without key": ([""], ["1"], "Tag key is required."),
-        "reserved": (["aws:x"], [""], "begin with aws:"),
+        "reserved": (["aws:x"], [""], "Tags beginning with aws: are reserved"),
+        "reserved in capitals": (["AWS:x"], ["v"], "Tags beginning with aws: are reserved"),
         "key too long": (["k" * 129], [""], "1 to 128"),
         "value too long": (["k"], ["v" * 257], "256 characters or fewer"),
-        "key with markup": (["<b>"], [""], "Enter a tag key with letters"),
-        "value with a semicolon": (["k"], ["a;b"], "Enter a tag value with letters"),
+        "key with markup": (["<b>"], [""], "The tag key &lt;b&gt; has other characters than letters"),
+        "value with a semicolon": (["k"], ["a;b"], "The value of the tag k has other characters than letters"),
+        "value with a hard space": (["k"], ["a\u00a0b"], "The value of the tag k has other characters than letters"),
         "too many": ([f"k{n}" for n in range(51)], ["v"] * 51, "up to 50 tags"),
     }
     for case, (keys, values, sentence) in wrong.items():
         answer = wizard.post(draft, "tags", tag_key=keys, tag_value=values)
         assert answer.status_code == 422, case
         assert sentence in answer.content.decode(), case
+    page = wizard.post(draft, "tags", tag_key=["k!", "l"], tag_value=["v", "w!"]).content.decode()
+    for row, part in ((0, "key"), (1, "value")):
+        other = {"key": "value", "value": "key"}[part]
+        assert f'aria-describedby="id_tag_{part}_{row}_problem" aria-invalid="true"' in page
+        assert f'aria-describedby="id_tag_{other}_{row}_problem">' in page, "only the field at fault is marked"
     wizard.post(draft, "tags", go="remove:0", tag_key=["a", "b"], tag_value=["1", "2"])
     assert choices_of(draft).tags == [["b", "2"]]
     for nonsense in ("remove:9", "remove:x", "remove:", "remove:-1"):
@@ -220,24 +229,64 @@ def test_other_accounts_are_twelve_digits_of_somebody_else(wizard: Wizard) -> No
     assert "arn:aws:iam::444455556666:root" in drafts.parameters(draft)["Policy"]
 
 
+ALLOW_ALL = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "kms:*", "Resource": "*"}
 POLICIES = {
-    "missing comma": ('{\n  "Version": "2012-10-17"\n  "Statement": []\n}', "Line 3, column 3"),
-    "not an object": ("[]", "JSON object"),
-    "NaN": ('{"a": NaN}', "NaN is not JSON"),
-    "100,000 nested brackets": ('{"a":' + "[" * 100_000, "up to 32,768 bytes"),
+    "empty": (" \n", "Enter a key policy"),
+    "missing comma": ('{\n  "Version": "2012-10-17"\n  "Statement": []\n}', "line 3, column 3"),
+    "not an object": ("[]", "must be a JSON object"),
+    "an empty object": ("{}", "must have a Statement"),
+    "no statement": ('{"Statement": []}', "must have a Statement"),
+    "a text for a statement": ('{"Statement": "x"}', "must have a Statement"),
+    "texts for statements": ('{"Statement": ["x"]}', "Statement 1 of the key policy must be a JSON object"),
+    "neither allows nor denies": (
+        json.dumps({"Statement": [ALLOW_ALL, {}]}),
+        "Statement 2 of the key policy must have",
+    ),
+    "NaN": ('{"a": NaN}', "NaN is no JSON value"),
+    "a number of 5,000 digits": ('{"a": ' + "1" * 5000 + "}", "a number that is too long"),
+    "100,000 nested brackets": ('{"a":' + "[" * 100_000, "larger than 32768 bytes"),
     "20,000 nested brackets": ('{"a":' + "[" * 20_000, "nested too deeply"),
-    "too long": (json.dumps({"a": "x" * 40_000}), "up to 32,768 bytes"),
+    "too long": (json.dumps({"a": "x" * 40_000}), "larger than 32768 bytes"),
+    "typographic quotation marks": (
+        json.dumps({"Statement": [ALLOW_ALL | {"Sid": "“all”"}]}, ensure_ascii=False),
+        "characters beyond U+00FF",
+    ),
 }
 
 
+def unescaped(answer: Any) -> str:
+    return html.unescape(answer.content.decode())
+
+
 @pytest.mark.parametrize(("text", "sentence"), POLICIES.values(), ids=POLICIES)
-def test_a_policy_that_is_no_json_is_refused_with_its_place(wizard: Wizard, text: str, sentence: str) -> None:
+def test_what_is_no_policy_is_refused_by_the_step_and_by_the_live_check(
+    wizard: Wizard, text: str, sentence: str
+) -> None:
     draft = wizard.at_review()
     answer = wizard.post(draft, "policy", policy=text)
     assert answer.status_code == 422
-    assert sentence in answer.content.decode()
-    assert sentence in wizard.client.post("/keys/create/policy-check/", {"policy": text}).content.decode()
+    assert sentence in unescaped(answer)
+    status = unescaped(wizard.client.post("/keys/create/policy-check/", {"policy": text}))
+    assert sentence in status and "status-error" in status
+    assert "Exceeds the limit" not in status and "recursion" not in status, "Python's own words"
     assert leads_to(wizard.get(draft, "review")) == "policy"
+
+
+def test_a_policy_that_one_statement_makes_is_taken(wizard: Wizard) -> None:
+    draft = wizard.at_review()
+    text = json.dumps({"Statement": ALLOW_ALL})
+    assert leads_to(wizard.post(draft, "policy", policy=text)) == "review"
+    assert "JSON is valid" in unescaped(wizard.client.post("/keys/create/policy-check/", {"policy": text}))
+
+
+def test_a_policy_that_the_choices_make_too_long_is_refused_too(wizard: Wizard) -> None:
+    draft = wizard.at_review()
+    people = [person(f"{number:03}" + "x" * 60, account=wizard.store.account).arn for number in range(300)]
+    wizard.post(draft, "administrators", principal=people)
+    built = choices_of(draft).policy(wizard.store.account)
+    answer = wizard.post(draft, "policy", policy=built)
+    assert answer.status_code == 422
+    assert "larger than 32768 bytes" in unescaped(answer)
 
 
 def test_the_policy_follows_the_choices_until_it_is_edited(wizard: Wizard) -> None:
@@ -248,7 +297,7 @@ def test_the_policy_follows_the_choices_until_it_is_edited(wizard: Wizard) -> No
     assert wizard.user.arn in built
     wizard.post(draft, "policy", policy=built.replace("\n", "\r\n"))
     assert choices_of(draft).edited_policy == "", "sent back as it was shown"
-    edited = json.dumps({"Version": "2012-10-17", "Statement": []})
+    edited = json.dumps({"Version": "2012-10-17", "Statement": [ALLOW_ALL]})
     wizard.post(draft, "policy", policy=edited)
     wizard.post(draft, "administrators", **shown)
     choices = choices_of(draft)
@@ -377,11 +426,40 @@ def test_a_finished_draft_leads_to_its_key(wizard: Wizard) -> None:
     draft = wizard.at_review()
     key = kms_key(wizard.store, alias="payments")
     drafts.claim(draft)
-    drafts.made(draft, key.key_id)
+    drafts.made(draft, key.key_id, "payments")
     assert leads_to(wizard.post(draft, "review", go="finish")) == "progress"
     assert leads_to(wizard.get(draft, "review")) == "progress"
     page = wizard.client.get(f"/keys/create/{draft.pk}/progress/", follow=True).content.decode()
     assert f"Success: Your AWS KMS key was created with alias payments and key ID {key.key_id}" in page
+
+
+def test_a_finish_that_gives_back_the_key_of_an_earlier_one_names_its_alias(wizard: Wizard) -> None:
+    draft = wizard.at_review("second")
+    key = kms_key(wizard.store, alias="first")
+    key.material = MaskedKey.objects.create(
+        cluster=wizard.store.cluster,
+        label=key.arn,
+        backing_key_id="ab" * 32,
+        owner="kmsuser",
+        masked=b"",
+        check_ciphertext=b"",
+        created_at=clock.now(),
+    )
+    key.save()
+    KeyIntent.objects.create(
+        cluster=wizard.store.cluster,
+        label=key.arn,
+        backing_key_id="ab" * 32,
+        state="done",
+        requested_by=str(draft.pk),
+        created_at=clock.now(),
+        deadline=clock.now(),
+    )
+    assert leads_to(wizard.post(draft, "review", go="finish")) == "keys"
+    success = f"Success: Your AWS KMS key was created with alias first and key ID {key.key_id}"
+    assert success in unescaped(wizard.client.get("/keys/"))
+    assert success in unescaped(wizard.client.get(f"/keys/create/{draft.pk}/progress/", follow=True))
+    assert KmsKey.objects.count() == 1
 
 
 def test_cancel_asks_and_then_throws_the_draft_away(wizard: Wizard) -> None:

@@ -116,6 +116,14 @@ def test_the_gear_turns_columns_on_and_is_remembered(client: Client, store: Cust
     assert 'value="20" checked' in text(later, "/keys/preferences/")
 
 
+def test_a_key_without_alias_can_be_opened_whatever_columns_are_off(client: Client, store: CustomKeyStore) -> None:
+    key = kms_key(store)
+    assert client.post("/keys/preferences/", {"page_size": "10"}).status_code == 302
+    assert f'<a href="/keys/{key.key_id}/">{key.key_id}</a>' in text(client, "/keys/")
+    switches = re.findall(r'name="columns" value="(\w+)" checked disabled', text(client, "/keys/preferences/"))
+    assert switches == ["aliases", "key_id"]
+
+
 @pytest.mark.parametrize("fields", [{"page_size": "7"}, {"page_size": "10", "columns": ["policy"]}, {}], ids=str)
 def test_preferences_outside_the_offer_change_nothing(client: Client, alice: User, fields: dict[str, Any]) -> None:
     assert client.post("/keys/preferences/", fields).status_code == 422

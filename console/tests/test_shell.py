@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import logging
+import re
+
 import pytest
 from django.test import Client
 from django.urls import reverse
@@ -65,13 +69,49 @@ def test_the_right_password_gives_the_tries_back(alice: User) -> None:
         assert sign_in(Client()) == 302
 
 
-@pytest.mark.parametrize(
-    ("wanted", "lands_on"),
-    [("/clusters/", "/clusters/"), ("https://evil.example/", "/keys/"), ("//evil.example", "/keys/"), ("", "/keys/")],
-)
-def test_next_leads_to_this_site_only(alice: User, wanted: str, lands_on: str) -> None:
-    form = {"account": ACCOUNT, "user_name": "alice", "password": PASSWORD, "next": wanted}
-    assert Client().post(reverse("console:sign-in"), form).headers["Location"] == lands_on
+FORMS_WITH_NEXT = {
+    "/sign-in/": {"account": ACCOUNT, "user_name": "alice", "password": PASSWORD},
+    "/theme/": {"theme": "dark"},
+    "/region/": {"region": "eu-west-1"},
+    "/navigation/": {"navigation": "closed"},
+    "/keys/preferences/": {"page_size": "20"},
+}
+OWN = ["/clusters/", "/keys/?q=a%20b&page=2", "/keys/%2f%2fevil/"]
+NOT_OWN = [
+    *("", ".", "./", "..", "../keys/", "foo", "console:keys", "a b", "?x=1", "#x", "keys/", " /keys/", "%2f%2fevil"),
+    *(
+        "https://evil.example/",
+        "http://testserver/keys/",
+        "//evil.example",
+        "///evil.example",
+        "//",
+        "/\\",
+        "javascript:1",
+    ),
+    *("\\\\evil.example", "/\\evil.example", "/\t/evil.example", "\t//evil.example", "\0", "//[", "/" + "a" * 3000),
+]
+
+
+@pytest.mark.parametrize("path", FORMS_WITH_NEXT)
+def test_next_leads_to_this_site_only(alice: User, path: str) -> None:
+    client = Client() if path == "/sign-in/" else signed_in_client(alice)
+    for wanted in [*OWN, *NOT_OWN]:
+        answer = client.post(path, FORMS_WITH_NEXT[path] | {"next": wanted})
+        lands_on = wanted if wanted in OWN else "/keys/"
+        assert (answer.status_code, answer.headers.get("Location")) == (302, lands_on), wanted
+    print(f"{len(OWN)} own and {len(NOT_OWN)} other values of next")
+
+
+@pytest.mark.parametrize("path", ["/sign-in/", "/keys/preferences/", "/admin/login/"])
+def test_next_in_an_address_leads_to_this_site_only(alice: User, path: str) -> None:
+    User.objects.filter(pk=alice.pk).update(is_staff=True)
+    client = signed_in_client(alice)
+    for wanted in NOT_OWN:
+        answer = client.get(path, {"next": wanted})
+        if path == "/admin/login/":
+            assert (answer.status_code, answer.headers["Location"]) == (302, "/admin/"), wanted
+        else:
+            assert 'name="next" value="/keys/"' in answer.content.decode(), wanted
 
 
 def test_every_page_but_sign_in_and_help_asks_for_sign_in() -> None:
@@ -151,6 +191,35 @@ def test_colour_mode_and_navigation_are_kept_in_cookies(alice: User) -> None:
     assert 'data-theme="dark"' in client.get("/keys/").content.decode()
     client.post("/navigation/", {"navigation": "closed"})
     assert "navigation-closed" in client.get("/keys/").content.decode()
+
+
+def test_the_navigation_pane_has_the_key_stores_below_their_kind(alice: User) -> None:
+    page = signed_in_client(alice).get("/key-stores/").content.decode()
+    pane = page[page.index('<nav id="navigation"') :].split("</nav>")[0]
+    texts = [text for text in re.sub(r"<[^>]+>", "\n", pane).split("\n") if text.strip()]
+    assert texts[2:] == [
+        "Customer managed keys",
+        *("Custom key stores", "AWS CloudHSM key stores"),
+        *("CloudHSM", "Clusters"),
+        "Help",
+    ]
+    assert '<a href="/key-stores/" aria-current="page">AWS CloudHSM key stores</a>' in pane
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1:1:2", "[", "a b", "x" * 300, "evil.example\\", "_"])
+def test_a_wrong_host_gets_a_page_and_one_line_in_the_log(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    log = io.StringIO()
+    handler = next(handler for handler in logging.getLogger().handlers if handler.get_name() == "stderr")
+    assert isinstance(handler, logging.StreamHandler)
+    monkeypatch.setattr(handler, "stream", log)
+    answer = Client().get("/keys/", headers={"host": host})
+    assert answer.status_code == 400
+    assert "CASEMATE_ALLOWED_HOSTS" in answer.content.decode()
+    assert host not in answer.content.decode() or host == "_"
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert [line.split()[2:4] for line in log.getvalue().splitlines()] == [
+        ["WARNING", "django.security.DisallowedHost"]
+    ]
 
 
 def test_error_pages_show_nothing_of_the_fault(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,10 +78,10 @@ def press(watched: Watched, name: str) -> None:
     watched.page.get_by_role("button", name=name, exact=True).last.click()
 
 
-def step_01_sign_in_to_the_console(watched: Watched, user_name: str = "alice") -> None:
+def step_01_sign_in_to_the_console(watched: Watched, user_name: str = "alice", *, suffix: str = "") -> None:
     watched.goto("/")
     expect(watched.heading()).to_have_text("Sign in")
-    watched.look("sign-in")
+    watched.look("sign-in", suffix=suffix)
     watched.page.get_by_label("Account ID").fill(watched.casemate.account)
     watched.page.get_by_label("User name").fill(user_name)
     watched.page.get_by_label("Password").fill(watched.casemate.person(user_name).password)

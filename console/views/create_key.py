@@ -105,7 +105,7 @@ def _finish(request: ConsoleRequest, draft: KeyDraft) -> HttpResponse:
     status = 400
     try:
         answer = dispatch.call(request.caller, "console:CreateKeyWithAlias", drafts.parameters(draft))
-        drafts.made(draft, answer["KeyMetadata"]["KeyId"])
+        drafts.made(draft, answer["KeyMetadata"]["KeyId"], answer["AliasName"].removeprefix("alias/"))
         failure = None
     except KmsError as error:
         failure, status = (error.code, error.message), error.status

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
@@ -34,7 +35,9 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return HttpResponse("400 Bad request\n", status=400, content_type="text/plain")
+    """A page that asks nothing of the request: it may have been refused before its session was read."""
+    context = {"is_wrong_host": isinstance(exception, DisallowedHost)}
+    return HttpResponse(render_to_string("console/errors/400.html", context), status=400)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import HttpResponse
-from django.shortcuts import redirect
+from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_safe
@@ -122,14 +121,14 @@ def _list_keys(request: ConsoleRequest, state: TableState, wanted: KeysPreferenc
 @signed_in
 def keys_preferences(request: ConsoleRequest) -> HttpResponse:
     """The gear: page size, wrapping and columns. Nothing changes until Confirm."""
-    back = safe_next(request, request.POST.get("next") or request.GET.get("next", ""), reverse("console:keys"))
+    back = safe_next(request.POST.get("next") or request.GET.get("next", ""), reverse("console:keys"))
     wanted = preferences.of(request.user)
     problem = ""
     if request.method == "POST":
         form = KeysPreferencesForm(request.POST)
         if form.is_valid():
             preferences.remember(request.user, form.preferences())
-            return redirect(back)
+            return HttpResponseRedirect(back)
         problem = "Choose one of the page sizes, and columns from the list."
     return page(
         request,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import DatabaseError
 from django.db.models import Count, Q
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import redirect
 from django.templatetags.static import static
 from django.urls import reverse
@@ -29,8 +29,8 @@ def region(request: ConsoleRequest) -> HttpResponse:
     if chosen in REGIONS:
         request.session["region"] = chosen
     keys = reverse("console:keys")
-    back = safe_next(request, request.POST.get("next", ""), keys)
-    return redirect(keys if back.startswith(reverse("console:create-key")) else back)
+    back = safe_next(request.POST.get("next", ""), keys)
+    return HttpResponseRedirect(keys if back.startswith(reverse("console:create-key")) else back)
 
 
 @require_POST
@@ -53,7 +53,7 @@ def navigation(request: HttpRequest) -> HttpResponse:
 
 
 def _back(request: HttpRequest) -> HttpResponse:
-    return redirect(safe_next(request, request.POST.get("next", ""), reverse("console:keys")))
+    return HttpResponseRedirect(safe_next(request.POST.get("next", ""), reverse("console:keys")))
 
 
 @require_GET

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import auth
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -24,7 +24,7 @@ TOO_MANY = "Too many tries for this user name. Wait five minutes, and then try a
 @require_http_methods(["GET", "HEAD", "POST"])
 def sign_in(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
-        return _show(request, SignInForm(initial={"next": request.GET.get("next", "")}))
+        return _show(request, SignInForm())
     form = SignInForm(request.POST)
     if not form.is_valid():
         return _show(request, form, refused=REFUSED if "account" not in form.errors else "", status=422)
@@ -37,12 +37,17 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         return _show(request, form, refused=REFUSED, status=422)
     sign_in_limits.give_back(account, user_name, address)
     auth.login(request, user)
-    return redirect(safe_next(request, form.cleaned_data["next"], reverse("console:keys")))
+    return HttpResponseRedirect(_next(request))
 
 
 def _show(request: HttpRequest, form: SignInForm, *, refused: str = "", status: int = 200) -> HttpResponse:
-    context = {"title": "Sign in", "form": form, "refused": refused}
+    context = {"title": "Sign in", "form": form, "next": _next(request), "refused": refused}
     return render(request, "console/sign_in.html", context, status=status)
+
+
+def _next(request: HttpRequest) -> str:
+    # No field of the form: whatever an address has there, the person signs in.
+    return safe_next(request.POST.get("next") or request.GET.get("next", ""), reverse("console:keys"))
 
 
 @require_POST

@@ -32,8 +32,11 @@ def forget_all() -> None:
 
 def raise_epoch(account: str) -> None:
     """Make every cached fact about the account old. Call inside the transaction that changes the fact."""
-    if not Epoch.objects.filter(account=account).update(number=F("number") + 1):
-        Epoch.objects.get_or_create(account=account, defaults={"number": 1})
+    row = Epoch.objects.filter(account=account)
+    if not row.update(number=F("number") + 1):
+        _, first = Epoch.objects.get_or_create(account=account, defaults={"number": 1})
+        if not first:  # somebody else's transaction has just made the row: that raise was theirs
+            row.update(number=F("number") + 1)
 
 
 def current(account: str) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import logging
 import os
 import secrets
 import threading
@@ -27,6 +28,8 @@ from hsmapp import clock, jobs
 from kmsapp.call import Call
 from kmsapp.errors import KmsError
 from kmsapp.models import AuditChain, AuditEvent
+
+logger = logging.getLogger(__name__)
 
 FSYNC_SECONDS = 0.05
 READ_LINES = 500
@@ -136,10 +139,16 @@ class ChainFile:
         with self._lock:
             link = hashlib.sha256((self._hash + text).encode()).hexdigest()
             line = f'{{"chain":"{link}","event":{text}}}\n'.encode()
-            if self._file.write(line) != len(line):
-                raise OSError("the audit file took only a part of the record")
+            self._write(line)
             self._hash = link
         self._unsynced.set()
+
+    def _write(self, line: bytes) -> None:
+        """Write the whole line or nothing: the next record must not be glued to a half one (a disk that fills up)."""
+        end = os.fstat(self._file.fileno()).st_size  # not tell(), which stays where a short write ended
+        if self._file.write(line) != len(line):
+            os.ftruncate(self._file.fileno(), end)
+            raise OSError("the audit file took only a part of the record")
 
     def _keep_synced(self) -> None:
         while self._unsynced.wait():
@@ -182,7 +191,11 @@ def read_in(now: datetime.datetime) -> int:
     for chain in AuditChain.objects.all():
         path = settings.DATA / "audit" / chain.file_name
         if path.exists() and path.stat().st_size > chain.read_bytes:
-            done += _read_in_chain(chain, path)
+            try:
+                done += _read_in_chain(chain, path)
+            except ValueError:
+                # One damaged file must not keep the records of all others out of the event history.
+                logger.exception("the audit file %s is damaged after byte %d", chain.file_name, chain.read_bytes)
     return done
 
 

@@ -36,7 +36,7 @@ def after(purpose: str, text: str | None) -> str:
     if not text:
         return ""
     try:
-        raw = base64.urlsafe_b64decode(text.encode("ascii"))
+        raw = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
         mac, payload = raw[:12], raw[12:]
         if hmac.compare_digest(mac, _mac(purpose, payload)):
             return str(json.loads(payload))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -211,6 +212,30 @@ def test_without_a_record_there_is_no_answer(data: Path) -> None:
         call("ListKeys")
     with pytest.raises(OSError, match="No space left"):
         call("DescribeKey", KeyId="alias/none")
+
+
+def test_a_record_that_fits_only_in_part_leaves_nothing_behind(chain: ChainFile) -> None:
+    """The disk fills up in the middle of a line; the next record is a line of its own again."""
+    chain.append(record())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (chain.path.stat().st_size + 20, hard))
+    try:
+        with pytest.raises(OSError, match="only a part"):
+            chain.append(record())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    chain.append(record())
+    assert verified(chain.path) == 2
+    assert read_in(clock.now()) == 2
+
+
+def test_a_damaged_file_keeps_no_other_from_being_read(data: Path) -> None:
+    damaged, sound = ChainFile(data / "audit"), ChainFile(data / "audit")
+    with damaged.path.open("ab") as file:
+        file.write(b"not a record\n")
+    sound.append(record())
+    assert read_in(clock.now()) == 1
+    assert AuditEvent.objects.count() == 1
 
 
 def test_without_a_file_there_is_no_answer(data: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import IntegrityError
 
-from hsmapp import clock, key_creation
+from hsmapp import clock, jobs, key_creation
 from hsmapp.errors import (
     CapacityError,
     HsmError,
@@ -67,6 +67,8 @@ def create_key_with_alias(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         return {"KeyMetadata": key_metadata(made), "AliasName": first.name if first else alias_name}
     store = _prepare(call, params)
     aliases.require_name(alias_name)
+    # An earlier Finish that was killed has left an open intent, which holds the alias until its deadline.
+    jobs.abandon_overdue_intents(clock.now())
     aliases.require_free(call.caller.account, call.caller.region, alias_name)
     made = make_key(call, params, store, alias_name=alias_name, draft_id=draft_id)
     return {"KeyMetadata": key_metadata(made), "AliasName": alias_name}

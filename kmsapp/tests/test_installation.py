@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import signal
 import threading
@@ -354,3 +355,21 @@ def test_a_finish_after_a_crash_shows_the_key_it_made_whatever_happened_since(in
     again = finish(alias="two", draft="draft-1")
     assert again["KeyMetadata"]["KeyId"] == first["KeyMetadata"]["KeyId"]
     assert again["AliasName"] == "alias/one"
+
+
+def test_a_finish_after_a_killed_one_is_not_kept_from_its_own_alias(installation: Path) -> None:
+    cluster = CustomKeyStore.objects.get(custom_key_store_id=demo.KEY_STORE_ID).cluster
+    now = clock.now()
+    left = KeyIntent.objects.create(
+        cluster=cluster,
+        label=f"arn:aws:kms:{demo.REGION}:{demo.ACCOUNT}:key/99999999-9999-4999-8999-999999999999",
+        backing_key_id="ab" * 32,
+        reserves=f"arn:aws:kms:{demo.REGION}:{demo.ACCOUNT}:alias/mine",
+        requested_by="draft-1",
+        created_at=now,
+        deadline=now + datetime.timedelta(seconds=30),
+    )
+    with pytest.raises(AlreadyExistsException):
+        finish(alias="mine", draft="draft-1")
+    KeyIntent.objects.filter(pk=left.pk).update(deadline=now)
+    assert finish(alias="mine", draft="draft-1")["AliasName"] == "alias/mine"

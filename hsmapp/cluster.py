@@ -27,7 +27,7 @@ CRYPTO_SECONDS = 1.0
 KEY_SECONDS = 5.0
 
 # Answers that say "not here, not now": the next HSM is asked.
-_ELSEWHERE = {protocol.NOT_SERVING, protocol.NOT_LOGGED_IN, protocol.TOKEN_FAILED, protocol.BUSY}
+ELSEWHERE = {protocol.NOT_SERVING, protocol.NOT_LOGGED_IN, protocol.TOKEN_FAILED, protocol.BUSY}
 # Answers that say the key can't be mended here: its masked key, or this HSM's masking key, is at fault.
 _BAD_HERE = {
     protocol.MASKED_KEY_WRONG,
@@ -122,7 +122,7 @@ def on_any_hsm(hsms: Pool, ask: Callable[[Connection], Answer]) -> Answer:
             except HsmAnswerError as error:
                 if error.name in _BAD_HERE:
                     refusal = error
-                elif error.name not in _ELSEWHERE:
+                elif error.name not in ELSEWHERE:
                     raise
         if refusal is not None:
             raise refusal

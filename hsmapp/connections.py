@@ -22,7 +22,7 @@ from hsmapp import credentials
 from hsmapp.device import protocol
 from hsmapp.device.protocol import Connection, HsmAnswerError, HsmUnreachableError
 from hsmapp.errors import NoHsmAnswersError
-from hsmapp.models import ClusterCredential
+from hsmapp.models import ClusterCredential, Hsm
 from hsmapp.states import HsmState
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 READY_PER_HSM = 4  # as many as a worker has threads
 WAIT_SECONDS = 2.0  # how long a call waits for the pool to have any connection at all
 RETRY_SECONDS = 0.25
+REFUSED_SECONDS = 60.0  # five wrong passwords lock a crypto user; one a minute is far from that
 IDLE_ROUND_SECONDS = 1.0
 
 
@@ -57,9 +58,9 @@ class Pool:
         self._members: dict[str, Member] = {}
         self._turn = 0
         self._ended = False
-        # HSM id -> what the HSM and the credential were when it refused the password: a further try of the same
-        # password would only bring the user nearer to being locked.
-        self._refused: dict[str, tuple[object, bytes]] = {}
+        # HSM id -> what the HSM and the credential were when it refused a login, and until when that is believed:
+        # trying a wrong password again and again would only bring the user nearer to being locked.
+        self._refused: dict[str, tuple[object, bytes, float]] = {}
         self._wanted = threading.Event()
         self._wanted.set()
         self._thread = threading.Thread(target=self._keep_filled, name=f"pool {cluster_pk}/{user_name}", daemon=True)
@@ -169,9 +170,7 @@ class Pool:
         self._forget_others(set(hsms))
         password = credentials.current_password(credential)
         sealed = bytes(credential.password_sealed)
-        worth_a_try = [
-            hsm_id for hsm_id, hsm in hsms.items() if self._refused.get(hsm_id) != (hsm.serving_since, sealed)
-        ]
+        worth_a_try = [hsm_id for hsm_id, hsm in hsms.items() if not self._is_refused(hsm, sealed)]
         failed: set[str] = set()  # one that hangs must not make the others wait for each of its connections
         for hsm_id in self._missing(worth_a_try):
             if hsm_id in failed:
@@ -183,12 +182,16 @@ class Pool:
             except HsmAnswerError as error:
                 failed.add(hsm_id)
                 logger.warning("%s refuses %s: %s", hsm_id, self._user_name, error.name)
-                if error.name == protocol.WRONG_PASSWORD:
-                    self._refused[hsm_id] = (hsms[hsm_id].serving_since, sealed)
+                seconds = REFUSED_SECONDS if error.name == protocol.WRONG_PASSWORD else IDLE_ROUND_SECONDS
+                self._refused[hsm_id] = (hsms[hsm_id].serving_since, sealed, time.monotonic() + seconds)
         if failed:
             time.sleep(RETRY_SECONDS)
             self._wanted.set()
         return True
+
+    def _is_refused(self, hsm: Hsm, sealed: bytes) -> bool:
+        serving_since, refused, until = self._refused.get(hsm.hsm_id, (None, b"", 0.0))
+        return (serving_since, refused) == (hsm.serving_since, sealed) and time.monotonic() < until
 
     def _missing(self, hsms: list[str]) -> list[str]:
         """Ids of HSMs, one per missing connection, so that each HSM gets its first before any gets its second."""

@@ -11,6 +11,7 @@ import secrets
 import string
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from hsmapp import epochs, sealing
 from hsmapp.device import protocol
@@ -87,6 +88,8 @@ def log_in(hsm: Hsm, credential: ClusterCredential, password: str) -> Connection
 def connect(credential: ClusterCredential) -> None:
     """Prove that the credential works on every active HSM and rotate its password.
 
+    Whoever asked marks it connected, in the transaction that makes what it asked for true.
+
     Raises: ConnectError with the ConnectionErrorCode that a person must act on.
     """
     if credential.cluster.state in {ClusterState.DELETED, ClusterState.DELETE_IN_PROGRESS}:
@@ -95,9 +98,24 @@ def connect(credential: ClusterCredential) -> None:
         _change_over(credential)  # proves the current password before anything is changed
     else:
         _finish_pending(credential)
-    credential.pending_password_sealed = seal(credential.cluster.cluster_id, credential.user_name, draw_password())
-    credential.save(update_fields=["pending_password_sealed"])
+    pending = seal(credential.cluster.cluster_id, credential.user_name, draw_password())
+    if not _as_read(credential).update(pending_password_sealed=pending):
+        raise _superseded()
+    credential.pending_password_sealed = pending
     _finish_pending(credential)
+
+
+def _as_read(credential: ClusterCredential) -> QuerySet[ClusterCredential]:
+    """The row, if its passwords are still those that were read: of two connects only one may write."""
+    return ClusterCredential.objects.filter(
+        pk=credential.pk,
+        password_sealed=credential.password_sealed,
+        pending_password_sealed=credential.pending_password_sealed,
+    )
+
+
+def _superseded() -> ConnectError:
+    return ConnectError("INTERNAL_ERROR", "Another connect has changed the password meanwhile.")
 
 
 def disconnect(credential: ClusterCredential) -> None:
@@ -116,9 +134,9 @@ def disconnect(credential: ClusterCredential) -> None:
 def _finish_pending(credential: ClusterCredential) -> None:
     changed = _change_over(credential)
     with transaction.atomic():
-        ClusterCredential.objects.filter(pk=credential.pk).update(
-            password_sealed=credential.pending_password_sealed, pending_password_sealed=None, connected=True
-        )
+        current = credential.pending_password_sealed
+        if not _as_read(credential).update(password_sealed=current, pending_password_sealed=None):
+            raise _superseded()
         # Locked until the notes are written: see hsms.let_in.
         others = credential.cluster.hsms.select_for_update().exclude(hsm_id__in=changed)
         for hsm in others.exclude(state=HsmState.DELETED):

@@ -62,14 +62,14 @@ def none_runs() -> None:
 
 
 def let_in(hsm: Hsm) -> bool:
-    """Make an HSM that serves ACTIVE, unless a password has changed since it was brought up to date.
+    """Make an HSM that serves ACTIVE, unless it was stopped or a password has changed since it was brought up to date.
 
     The same lock is held while a changed password is noted for HSMs that are away (credentials.py), so an HSM is
     either counted as active there, or finds the note here.
     """
     with transaction.atomic():
         row = Hsm.objects.select_for_update().get(pk=hsm.pk)
-        if HsmOnPreviousPassword.objects.filter(hsm=row).exists():
+        if not row.wanted or HsmOnPreviousPassword.objects.filter(hsm=row).exists():
             return False
         _set(hsm, state=HsmState.ACTIVE, state_message=HSM_CREATED, serving_since=clock.now())
         return True

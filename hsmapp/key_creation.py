@@ -39,6 +39,7 @@ from hsmapp.states import IntentState
 Made = TypeVar("Made")
 
 INTENT_SECONDS = 30
+LET_GO_SECONDS = 10  # after the deadline, when the last step that began before it has ended
 ATTEMPTS = 3
 WAIT_SECONDS = 2.0  # for a connection: an HSM that is active but has just come back is being logged in to
 
@@ -112,9 +113,16 @@ def _carry_out(
 ) -> Made:
     connections = pool(new.cluster.pk, new.owner)
     wrapped = _generate(connections, intent, hsms, away)
-    took = tuple(hsm for hsm in hsms if _persist(connections, hsm[0], intent, wrapped, away))
+    took = tuple(hsm for hsm in hsms if _is_open(intent) and _persist(connections, hsm[0], intent, wrapped, away))
+    if not _is_open(intent):
+        raise IntentLostError(f"Making {intent.label} took longer than {INTENT_SECONDS} seconds.")
     cluster.require_enough_hsms(took)
     return _finish(new, intent, wrapped, commit)
+
+
+def _is_open(intent: KeyIntent) -> bool:
+    """Whether the key may still be made. Past the deadline its objects may be being destroyed by others."""
+    return KeyIntent.objects.filter(pk=intent.pk, state=IntentState.OPEN, deadline__gt=Now()).exists()
 
 
 def _generate(connections: Pool, intent: KeyIntent, hsms: tuple[tuple[str, str], ...], away: set[str]) -> _Wrapped:
@@ -130,7 +138,7 @@ def _generate(connections: Pool, intent: KeyIntent, hsms: tuple[tuple[str, str],
         away.add(hsm_id)
         raise _HsmLeftError(hsm_id) from error
     except HsmAnswerError as error:
-        if error.name in {protocol.NOT_SERVING, protocol.TOKEN_FAILED, protocol.NOT_LOGGED_IN}:
+        if error.name in cluster.ELSEWHERE:
             away.add(hsm_id)
             raise _HsmLeftError(hsm_id) from error
         raise _refused(error, intent) from error
@@ -152,7 +160,7 @@ def _persist(connections: Pool, hsm_id: str, intent: KeyIntent, wrapped: _Wrappe
         away.add(hsm_id)
         return False
     except HsmAnswerError as error:
-        if error.name in {protocol.NOT_SERVING, protocol.TOKEN_FAILED, protocol.NOT_LOGGED_IN}:
+        if error.name in cluster.ELSEWHERE:
             away.add(hsm_id)
             return False
         raise _refused(error, intent) from error
@@ -185,7 +193,9 @@ def _give_up(intent: KeyIntent, new: NewKey) -> None:
         return  # done after all, or restored: then its objects are not ours to destroy
     connections = pool(new.cluster.pk, new.owner)
     left = [hsm_id for hsm_id in intent.hsms if not _destroyed(connections, hsm_id, intent)]
-    KeyIntent.objects.filter(pk=intent.pk).update(hsms=left)
+    # Nobody works on it any more, so what is left of it may be destroyed at once.
+    let_go = Now() - datetime.timedelta(seconds=2 * LET_GO_SECONDS)
+    KeyIntent.objects.filter(pk=intent.pk).update(hsms=left, deadline=let_go)
 
 
 def _destroyed(connections: Pool, hsm_id: str, intent: KeyIntent) -> bool:

@@ -89,8 +89,10 @@ def join(device: Device, peer: Device) -> None:
     certify(device)
     if transport_label(device.hsm.hsm_id) not in peer.ask("masking_key")["trusted"]:
         peer.ask("standby")
-        _trust(peer, device)
-        peer.ask("serve")
+        try:
+            _trust(peer, device)
+        finally:
+            peer.ask("serve")
     _hand_over_masking_key(peer, device)
     _copy_users(peer, device)
 

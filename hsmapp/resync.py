@@ -10,10 +10,12 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from django.db import transaction
+
 from hsmapp import credentials
 from hsmapp.device import protocol
-from hsmapp.device.protocol import HsmAnswerError
-from hsmapp.models import HsmOnPreviousPassword, KeyIntent, MaskedKey, Tombstone
+from hsmapp.device.protocol import HsmAnswerError, HsmUnreachableError
+from hsmapp.models import ClusterCredential, Hsm, HsmOnPreviousPassword, KeyIntent, MaskedKey, Tombstone
 from hsmapp.replication import Device
 from hsmapp.states import IntentState
 
@@ -47,22 +49,31 @@ def bring_up_to_date(device: Device) -> Report:
 
 def clean(intent: KeyIntent, devices: Mapping[str, Device]) -> None:
     """Destroy what an abandoned intent left on these HSMs, and note which are still to go."""
-    for hsm_id in list(intent.hsms):
-        device = devices.get(hsm_id)
-        if device is not None:
-            _destroy(device, intent.label, intent.backing_key_id)
-            intent.hsms.remove(hsm_id)
-    KeyIntent.objects.filter(pk=intent.pk, state=IntentState.ABANDONED).update(hsms=intent.hsms)
+    left = [hsm_id for hsm_id in intent.hsms if hsm_id not in devices or not _cleaned(devices[hsm_id], intent)]
+    if left != intent.hsms:
+        KeyIntent.objects.filter(pk=intent.pk, state=IntentState.ABANDONED).update(hsms=left)
+
+
+def _cleaned(device: Device, intent: KeyIntent) -> bool:
+    try:
+        _destroy(device, intent.label, intent.backing_key_id)
+    except (HsmAnswerError, HsmUnreachableError) as error:
+        logger.warning("%s can't destroy %s: %s", device.hsm.hsm_id, intent.label, error)
+        return False
+    return True
 
 
 def _change_passwords(device: Device) -> None:
     for late in HsmOnPreviousPassword.objects.filter(hsm=device.hsm).select_related("credential__cluster"):
-        device.ask(
-            "change_password",
-            user=late.credential.user_name,
-            password=credentials.current_password(late.credential),
-        )
-        late.delete()
+        credential = late.credential
+        device.ask("change_password", user=credential.user_name, password=credentials.current_password(credential))
+        with transaction.atomic():
+            # Under the lock that a connect holds while it writes such notes: if the password has changed again since
+            # it was read, the note is needed again.
+            Hsm.objects.select_for_update().get(pk=device.hsm.pk)
+            now = ClusterCredential.objects.get(pk=credential.pk)
+            if bytes(now.password_sealed) == bytes(credential.password_sealed):
+                late.delete()
 
 
 def _objects(device: Device) -> Iterator[tuple[str, str]]:
@@ -108,8 +119,8 @@ def _restore(device: Device, row: MaskedKey, report: Report) -> None:
         )
         report.restored += 1
     except HsmAnswerError as error:
-        # One masked key that does not open must not keep the HSM, and all its good keys, from serving.
-        if error.name not in {protocol.MASKED_KEY_WRONG, protocol.CAPACITY_EXCEEDED}:
+        # One key that can't be restored must not keep the HSM, and all its good keys, from serving.
+        if error.name == protocol.TOKEN_FAILED:
             raise
         logger.error("%s can't restore %s: %s", device.hsm.hsm_id, row.label, error.name)
         report.refused += 1

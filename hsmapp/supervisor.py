@@ -7,6 +7,7 @@ closes, and the kernel kills it if the supervisor is killed).
 
 from __future__ import annotations
 
+import datetime
 import logging
 import os
 import secrets
@@ -20,8 +21,9 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
+from django.db.models.functions import Now
 
-from hsmapp import hsms, replication, resync, softhsm
+from hsmapp import hsms, key_creation, replication, resync, softhsm
 from hsmapp.device import protocol
 from hsmapp.device.protocol import Connection, HsmAnswerError, HsmUnreachableError
 from hsmapp.models import Cluster, Hsm, KeyIntent
@@ -41,6 +43,7 @@ START_SECONDS = 20.0
 PROBE_EVERY_SECONDS = 1.0
 PROBE_SECONDS = 2.0
 ROUND_SECONDS = 0.2
+FAILED_ROUND_SECONDS = 2.0
 BACK_OFF_SECONDS = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 STOP_SECONDS = 2.0
 
@@ -121,6 +124,11 @@ class Keeper(threading.Thread):
             self._failures += 1
             if not self._stopping.is_set():
                 logger.warning("%s: %s", self.hsm_id, error)
+        except (
+            Exception
+        ):  # the keeper's last stage: one HSM's trouble is tried again, later and later, and stops no other
+            self._failures += 1
+            logger.exception("%s can't be kept running", self.hsm_id)
         finally:
             self.device = None
             if process is not None:
@@ -226,14 +234,17 @@ class Keeper(threading.Thread):
     def _probe(self, hsm: Hsm) -> bool:
         """Whether it still serves. One that was stopped and started again between two rounds is let in anew."""
         close_old_connections()
-        if self.device is not None and not self.device.ask_within(PROBE_SECONDS, "health")["ok"]:
+        if self.device is None:
+            return False
+        health = self.device.ask_within(PROBE_SECONDS, "health")
+        if not health["ok"]:
             raise ProcessEndedError("its token does not answer")
         hsm.refresh_from_db(fields=["state", "state_message", "wanted"])
         if hsm.wanted and hsm.previous_passwords.exists():
             # A connect that began before this HSM was let in has changed the password on the others only.
             self._take_out(hsm)
             return False
-        return hsm.state == HsmState.ACTIVE or not hsm.wanted
+        return (hsm.state == HsmState.ACTIVE and health["serving"]) or not hsm.wanted
 
     def _take_out(self, hsm: Hsm) -> None:
         hsms.set_state(hsm, HsmState.DEGRADED, HSM_SYNCHRONIZING)
@@ -296,7 +307,7 @@ class Supervisor:
         keeper.stop()
         keeper.join(STOP_SECONDS * 2)
         hsm = Hsm.objects.select_related("cluster").filter(hsm_id=keeper.hsm_id).first()
-        if hsm is not None and hsm.state == HsmState.ACTIVE:
+        if hsm is not None and hsm.state != HsmState.DELETED:
             hsms.set_state(hsm, HsmState.DEGRADED, HSM_STOPPED)
 
     def _found_clusters(self) -> None:
@@ -312,9 +323,12 @@ class Supervisor:
 
     def _clean_abandoned(self) -> None:
         """Destroy what abandoned intents left on HSMs that serve; on the others it goes before they serve again."""
-        for intent in KeyIntent.objects.filter(state=IntentState.ABANDONED).exclude(hsms=[])[:100]:
-            devices = {keeper.hsm_id: keeper.device for keeper in self._keepers.values() if keeper.device is not None}
-            resync.clean(intent, devices)
+        # Its maker, if it still runs, has let go of it by then: a last step may have been under way at the deadline.
+        overdue = Now() - datetime.timedelta(seconds=key_creation.LET_GO_SECONDS)
+        devices = {keeper.hsm_id: keeper.device for keeper in self._keepers.values() if keeper.device is not None}
+        for intent in KeyIntent.objects.filter(state=IntentState.ABANDONED, deadline__lt=overdue).exclude(hsms=[]):
+            if devices.keys() & set(intent.hsms):
+                resync.clean(intent, devices)
 
 
 def run() -> None:
@@ -334,7 +348,8 @@ def supervise(stop: threading.Event) -> None:
             try:
                 close_old_connections()
                 supervisor.round()
-            except (DatabaseError, HsmUnreachableError, HsmAnswerError):
+            except Exception:  # the supervisor's last stage: what fails for one cluster must not stop the others' HSMs
                 logger.exception("the supervisor's round failed; it is tried again")
+                stop.wait(FAILED_ROUND_SECONDS)
     finally:
         supervisor.stop()

@@ -17,6 +17,7 @@ import logging
 import os
 import secrets
 import threading
+import time
 import uuid
 from pathlib import Path
 from typing import IO, Any
@@ -129,6 +130,8 @@ class ChainFile:
         self._hash = hashlib.sha256(self.chain_id.encode()).hexdigest()
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         self._file: IO[bytes] = os.fdopen(descriptor, "ab", buffering=0)
+        _sync_folder(folder)
+        self.failed = False  # an fsync failed: what was written may be lost, so nothing more is trusted to this file
         self._lock = threading.Lock()
         self._unsynced = threading.Event()
         AuditChain.objects.create(chain_id=self.chain_id, file_name=self.path.name, started_at=clock.now())
@@ -153,8 +156,22 @@ class ChainFile:
     def _keep_synced(self) -> None:
         while self._unsynced.wait():
             self._unsynced.clear()
-            os.fsync(self._file.fileno())
-            threading.Event().wait(FSYNC_SECONDS)
+            try:
+                os.fsync(self._file.fileno())
+            except OSError:
+                self.failed = True
+                logger.exception("the audit file %s can't be written to disk; another one is begun", self.path.name)
+                return
+            time.sleep(FSYNC_SECONDS)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new file's name durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 _files: dict[int, ChainFile] = {}
@@ -164,10 +181,10 @@ _files_lock = threading.Lock()
 def _file() -> ChainFile:
     """This process's file; a forked child opens its own."""
     found = _files.get(os.getpid())
-    if found is None:
+    if found is None or found.failed:
         with _files_lock:
             found = _files.get(os.getpid())
-            if found is None:
+            if found is None or found.failed:
                 _files.clear()
                 found = _files[os.getpid()] = ChainFile(settings.DATA / "audit")
     return found

@@ -14,6 +14,7 @@ from django.db import transaction
 
 from hsmapp import clock, credentials, epochs, jobs
 from hsmapp.errors import ConnectError
+from hsmapp.models import ClusterCredential
 from kmsapp.models import CustomKeyStore
 from kmsapp.models.key_stores import ConnectionState
 
@@ -44,27 +45,40 @@ def _carry_out_one(store: CustomKeyStore, now: datetime.datetime) -> int:
     if claimed != 1:
         return 0
     if store.connection_state == ConnectionState.CONNECTING:
-        _connect(store)
+        state, error_code = _connect(store)
+        _end(store, lease, state, error_code=error_code)
     else:
-        credentials.disconnect(store.credential)
-        _end(store, ConnectionState.DISCONNECTING, ConnectionState.DISCONNECTED)
+        _disconnect(store)
+        _end(store, lease, ConnectionState.DISCONNECTED)
     return 1
 
 
-def _connect(store: CustomKeyStore) -> None:
+def _connect(store: CustomKeyStore) -> tuple[ConnectionState, str]:
     try:
         credentials.connect(store.credential)
     except ConnectError as error:
         logger.warning("%s can't connect: %s %s", store.custom_key_store_id, error.code, error)
-        _end(store, ConnectionState.CONNECTING, ConnectionState.FAILED, error_code=error.code)
-        return
-    _end(store, ConnectionState.CONNECTING, ConnectionState.CONNECTED)
+        return ConnectionState.FAILED, error.code
+    except Exception:  # the job's last stage: whatever it was, the store must not be CONNECTING for ever
+        logger.exception("%s can't connect", store.custom_key_store_id)
+        return ConnectionState.FAILED, "INTERNAL_ERROR"
+    return ConnectionState.CONNECTED, ""
 
 
-def _end(store: CustomKeyStore, begun: ConnectionState, state: ConnectionState, *, error_code: str = "") -> None:
-    """Write the end state, unless the store has been told something else meanwhile (disconnect while connecting)."""
+def _disconnect(store: CustomKeyStore) -> None:
+    try:
+        credentials.disconnect(store.credential)
+    except Exception:  # the job's last stage: a store that can't say goodbye is disconnected all the same
+        logger.exception("%s can't log out", store.custom_key_store_id)
+
+
+def _end(store: CustomKeyStore, lease: datetime.datetime, state: ConnectionState, *, error_code: str = "") -> None:
+    """Write the end state, unless the store has been told something else, or the lease has passed to somebody else."""
     with transaction.atomic():
-        CustomKeyStore.objects.filter(pk=store.pk, connection_state=begun).update(
-            connection_state=state, connection_error_code=error_code, transition_due_at=None
+        ours = CustomKeyStore.objects.filter(
+            pk=store.pk, connection_state=store.connection_state, transition_due_at=lease
         )
+        if not ours.update(connection_state=state, connection_error_code=error_code, transition_due_at=None):
+            return
+        ClusterCredential.objects.filter(pk=store.credential.pk).update(connected=state == ConnectionState.CONNECTED)
         epochs.raise_epoch(store.account)

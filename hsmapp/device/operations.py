@@ -451,6 +451,7 @@ def standby(hsm: Hsm, _session: Session, _given: Arguments) -> Answer:
 def health(hsm: Hsm, _session: Session, _given: Arguments) -> Answer:
     return {
         "ok": hsm.token.healthy(),
+        "serving": hsm.serving,
         "keys": len(hsm.keys),
         "free": max(0, hsm.capacity - len(hsm.keys)),
         "debris": hsm.keys.debris,

@@ -8,9 +8,36 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.functions import Lower
+
+from hsmapp import epochs
+
+
+class RaisesEpoch(models.Model):
+    """A row that decides who may come in: whatever changes it, every cached credential of its account is old."""
+
+    # Written at every sign-in and by preferences; nobody's way in depends on them.
+    HARMLESS: ClassVar[frozenset[str]] = frozenset({"last_login", "preferences"})
+
+    class Meta:
+        abstract = True
+
+    def account_of_row(self) -> str:
+        raise TypeError(f"{type(self).__name__} does not say whose account it is")
+
+    def save(self, *args: Any, **options: Any) -> None:
+        fields = options.get("update_fields")
+        with transaction.atomic():
+            super().save(*args, **options)
+            if fields is None or not set(fields) <= self.HARMLESS:
+                epochs.raise_epoch(self.account_of_row())
+
+    def delete(self, *args: Any, **options: Any) -> tuple[int, dict[str, int]]:
+        with transaction.atomic():
+            epochs.raise_epoch(self.account_of_row())
+            return super().delete(*args, **options)
 
 
 class Account(models.Model):
@@ -44,7 +71,7 @@ class UserManager(BaseUserManager["User"]):
         return user
 
 
-class User(AbstractBaseUser):
+class User(RaisesEpoch, AbstractBaseUser):
     """An IAM user, who may also sign in to the console and, as staff, to Django admin."""
 
     user_id = models.CharField(max_length=32, unique=True)  # AIDA…
@@ -73,6 +100,9 @@ class User(AbstractBaseUser):
     @property
     def arn(self) -> str:
         return f"arn:aws:iam::{self.account_id}:user{self.path}{self.user_name}"
+
+    def account_of_row(self) -> str:
+        return self.account_id
 
     # Django admin asks these. Staff may look at everything of the admin; what they may *do* is decided by
     # kmsapp.access when an action goes through dispatch.
@@ -134,7 +164,7 @@ class Role(models.Model):
         return f"arn:aws:iam::{self.account_id}:role{self.path}{self.name}"
 
 
-class AccessKey(models.Model):
+class AccessKey(RaisesEpoch):
     """A long-term access key of a user."""
 
     access_key_id = models.CharField(max_length=32, unique=True)  # AKIA…
@@ -148,3 +178,6 @@ class AccessKey(models.Model):
 
     def __str__(self) -> str:
         return self.access_key_id
+
+    def account_of_row(self) -> str:
+        return self.user.account_id

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import IntegrityError
@@ -196,8 +197,20 @@ def make_key(
         reserves=arns.alias_arn(caller.region, caller.account, alias_name) if alias_name else "",
         requested_by=draft_id,
     )
-    with _translated(store, alias_arn=new.reserves):
+    with _translated(store, alias_arn=new.reserves), _as_before(call):
         return key_creation.create_key(new, _committer(call, key, params.get("Tags") or [], alias_name))
+
+
+@contextmanager
+def _as_before(call: Call) -> Iterator[None]:
+    """A key that was not made after all must not stand in the record of the refusal."""
+    resources, shown = list(call.resources), dict(call.audit_parameters)
+    try:
+        yield
+    except BaseException:
+        call.resources[:], call.audit_parameters = resources, shown
+        call.additional_event_data.clear()
+        raise
 
 
 def _committer(

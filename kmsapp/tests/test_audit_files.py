@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import connection
 
 from hsmapp import clock
+from hsmapp.testing import wait_until
 from kmsapp import audit
 from kmsapp.audit import ChainFile, read_in
 from kmsapp.call import Call
@@ -227,6 +228,26 @@ def test_a_record_that_fits_only_in_part_leaves_nothing_behind(chain: ChainFile)
     chain.append(record())
     assert verified(chain.path) == 2
     assert read_in(clock.now()) == 2
+
+
+def test_a_file_that_does_not_reach_the_disk_is_trusted_with_nothing_more(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call("ListKeys")
+    first = audit._files[os.getpid()]
+
+    fsync = os.fsync
+
+    def broken(descriptor: int) -> None:
+        if descriptor == first._file.fileno():
+            raise OSError(5, "Input/output error")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", broken)
+    call("ListAliases")
+    wait_until(lambda: first.failed, "the failure to be noticed")
+    call("ListKeys")
+    assert audit._files[os.getpid()] is not first
 
 
 def test_a_damaged_file_keeps_no_other_from_being_read(data: Path) -> None:

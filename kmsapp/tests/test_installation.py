@@ -264,7 +264,7 @@ def test_a_wrong_password_ends_in_failed_with_its_code_and_a_disconnect_clears_i
 def test_an_intent_that_was_cut_short_is_abandoned_and_its_objects_are_destroyed(installation: Path) -> None:
     """What a worker leaves that is killed between the HSMs and the database."""
     label = f"arn:aws:kms:{demo.REGION}:{demo.ACCOUNT}:key/99999999-9999-4999-8999-999999999999"
-    now = clock.now()
+    now = clock.now() - datetime.timedelta(minutes=1)
     cluster = CustomKeyStore.objects.get(custom_key_store_id=demo.KEY_STORE_ID).cluster
     intent = KeyIntent.objects.create(
         cluster=cluster, label=label, backing_key_id="ab" * 32, hsms=[FIRST, SECOND], created_at=now, deadline=now
@@ -373,3 +373,88 @@ def test_a_finish_after_a_killed_one_is_not_kept_from_its_own_alias(installation
         finish(alias="mine", draft="draft-1")
     KeyIntent.objects.filter(pk=left.pk).update(deadline=now)
     assert finish(alias="mine", draft="draft-1")["AliasName"] == "alias/mine"
+
+
+def test_a_connect_that_was_overtaken_by_another_changes_nothing(
+    installation: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connects and is held up after the HSMs took its password; B disconnects and connects; A goes on."""
+    key_id = create_key()
+    call("DisconnectCustomKeyStore", CustomKeyStoreId=demo.KEY_STORE_ID)
+    held, go_on = threading.Event(), threading.Event()
+    change_over = credentials._change_over
+
+    def hold(credential: ClusterCredential) -> set[str]:
+        changed = change_over(credential)
+        if credential.pending_password_sealed is not None and not held.is_set():
+            held.set()
+            go_on.wait(30)
+        return changed
+
+    def connect() -> None:
+        try:
+            call("ConnectCustomKeyStore", CustomKeyStoreId=demo.KEY_STORE_ID)
+        finally:
+            connection.close()
+
+    monkeypatch.setattr(credentials, "_change_over", hold)
+    overtaken = threading.Thread(target=connect)
+    overtaken.start()
+    assert held.wait(30)
+    call("DisconnectCustomKeyStore", CustomKeyStoreId=demo.KEY_STORE_ID)
+    call("ConnectCustomKeyStore", CustomKeyStoreId=demo.KEY_STORE_ID)
+    go_on.set()
+    overtaken.join()
+    assert call("DescribeCustomKeyStores")["CustomKeyStores"][0]["ConnectionState"] == "CONNECTED"
+    assert opens_on(FIRST, key_id) and opens_on(SECOND, key_id)
+    assert decrypt(encrypt(key_id, b"x")) == b"x"
+
+
+def test_a_password_that_changes_again_while_an_hsm_gets_the_last_one_is_not_forgotten(installation: Path) -> None:
+    hsm = Hsm.objects.select_related("cluster").get(hsm_id=FIRST)
+    credential = ClusterCredential.objects.get(cluster=hsm.cluster, user_name="kmsuser")
+    HsmOnPreviousPassword.objects.create(hsm=hsm, credential=credential)
+    asked: list[str] = []
+
+    class Meanwhile(Device):
+        """Right after the HSM took the password, somebody else writes another one."""
+
+        def ask(self, op: str, **args: Any) -> dict[str, Any]:
+            asked.append(op)
+            credentials.set_password(ClusterCredential.objects.get(pk=credential.pk), f"Another{len(asked)}Password")
+            return {}
+
+    resync._change_passwords(Meanwhile(hsm, Connection.__new__(Connection)))
+    assert asked == ["change_password"]
+    assert HsmOnPreviousPassword.objects.filter(hsm=hsm).exists()
+
+
+def test_an_hsm_that_was_stopped_meanwhile_is_not_let_in(installation: Path) -> None:
+    hsm = Hsm.objects.select_related("cluster").get(hsm_id=FIRST)
+    hsms.stop(hsm)
+    assert not hsms.let_in(hsm)
+    wait_until(lambda: not running(FIRST, installation), "its process to end")
+    assert state_of(FIRST) == "DEGRADED"
+
+
+def running(hsm_id: str, folder: Path) -> bool:
+    try:
+        return bool(process_of(hsm_id, folder))
+    except LookupError:
+        return False
+
+
+def test_whoever_switches_a_person_off_switches_their_access_keys_off(installation: Path) -> None:
+    from kmsapp.iam import credentials as access_keys
+    from kmsapp.models import AccessKey, User
+
+    access_key = AccessKey.objects.select_related("user").get(user__user_name="bob")
+    found = access_keys.find(access_key.access_key_id)
+    assert found is not None and found.active
+    person = User.objects.get(pk=access_key.user.pk)
+    person.is_active = False
+    person.save()
+    found = access_keys.find(access_key.access_key_id)
+    assert found is not None and not found.active
+    access_key.delete()
+    assert access_keys.find(access_key.access_key_id) is None

@@ -106,6 +106,7 @@ def _serve(configuration: Configuration) -> None:
     except (TokenUnusableError, UsersFileError) as error:
         stop(EXIT_TOKEN, str(error))
     server = Server(hsm, configuration.socket)
+    server.stop_on_signals()
     print("ready", flush=True)
     try:
         server.run()

@@ -113,9 +113,12 @@ class Server:
         """End `run` soon; may be called from a signal handler."""
         os.eventfd_write(self._stop, 1)
 
-    def run(self) -> None:
+    def stop_on_signals(self) -> None:
+        """Have SIGTERM and SIGINT end `run`; before anyone is told that the process is ready."""
         for kind in (signal.SIGTERM, signal.SIGINT):
             signal.signal(kind, lambda _number, _frame: self.stop())
+
+    def run(self) -> None:
         while True:
             # A turn: whoever has something, then one request of each connection that has sent ahead.
             events = self._epoll.poll(0 if self._ready else _SWEEP_SECONDS)

@@ -68,8 +68,10 @@ def test_a_key_lives_from_generation_to_destruction_over_a_restart(device: Devic
         assert ask(connection, "restore_key", **key.arguments) == {"made": False}
     device.restart()
     with device.control() as control:
+        assert not ask(control, "health")["serving"]
         ask(control, "serve")
-        assert ask(control, "health") == {"ok": True, "keys": 1, "free": 3299, "debris": 0}
+        health = {"ok": True, "serving": True, "keys": 1, "free": 3299, "debris": 0}
+        assert ask(control, "health") == health
         assert ask(control, "list_keys")["keys"] == [[key.label, key.id, "kmsuser"]]
     with device.login("kmsuser", PASSWORD) as connection:
         assert unseal(connection, key, sealed) == b"plaintext"

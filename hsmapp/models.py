@@ -6,6 +6,8 @@ Columns that hold sealed secrets end in `_sealed` (sealing.py) and are shown now
 
 from __future__ import annotations
 
+import datetime
+
 from django.db import models
 from django.db.models import Q
 
@@ -24,6 +26,41 @@ class AccountClock(models.Model):
 
     account = models.CharField(max_length=12, primary_key=True)
     offset = models.DurationField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(offset__gte=datetime.timedelta()), name="account_clock_is_not_behind_wall_time"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account}: {self.offset} ahead"
+
+
+class ClockNote(models.Model):
+    """What both clocks of a machine last showed: one row per boot, of which the newest has the highest id."""
+
+    boot_id = models.CharField(max_length=64, unique=True)
+    wall = models.DateTimeField()
+    boot_time = models.DurationField()  # CLOCK_BOOTTIME
+    ahead = models.DurationField(default=datetime.timedelta)  # see unproven_time.Reading
+
+
+class UnprovenSpan(models.Model):
+    """Wall time of which nobody can prove that it passed; what it made due waits (clock_watch.py)."""
+
+    begins_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    reason = models.CharField(max_length=16)  # an unproven_time.Reason
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+    confirmed_by = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["id"], condition=Q(confirmed_at=None), name="unconfirmed_spans")]
+
+    def __str__(self) -> str:
+        return f"{self.begins_at:%Y-%m-%d %H:%M:%S} to {self.ends_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 class InstallationRoot(models.Model):

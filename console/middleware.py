@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
+from django.http.request import split_domain_port
 from django.http.response import HttpResponseBase
 
 from console.regions import DEFAULT_REGION
@@ -35,6 +36,9 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+# One day: the header holds for every port of the host name, and this server's TLS root may be trusted for a while only.
+STRICT_TRANSPORT_SECURITY = "max-age=86400"
+LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})  # other programs serve HTTP there, too
 
 
 class SecurityHeadersMiddleware:
@@ -47,9 +51,15 @@ class SecurityHeadersMiddleware:
         response = self.get_response(request)
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
+        if request.is_secure() and _host_name(request) not in LOCAL_NAMES:
+            response.headers.setdefault("Strict-Transport-Security", STRICT_TRANSPORT_SECURITY)
         if getattr(request, "caller", None) is not None:
             response.headers.setdefault("Cache-Control", "no-store")
         return response
+
+
+def _host_name(request: HttpRequest) -> str:
+    return split_domain_port(request.META.get("HTTP_HOST", ""))[0]
 
 
 class CallerMiddleware:

@@ -50,6 +50,10 @@ DATA = Path(env_text("CASEMATE_DATA", str(BASE / "var"))).absolute()
 MASTER_KEY_FILE = Path(env_text("CASEMATE_MASTER_KEY_FILE", str(DATA / "secret" / "master.key")))
 # A running server's way to hand a process the sealing subkeys it may have (a path in /proc, for this user only).
 KEYRING = env_text("CASEMATE_KEYRING", "")
+# Socket on which bin/serve waits for signs of life of its processes, and where it notes what is wrong with them (a path
+# in /proc). Empty where no bin/serve runs.
+HEARTBEAT = env_text("CASEMATE_HEARTBEAT", "")
+TROUBLES = env_text("CASEMATE_TROUBLES", "")
 # PKCS#11 module that HSM processes load; empty: SoftHSM is looked for.
 PKCS11_MODULE = env_text("PKCS11_MODULE", env_text("SOFTHSM2_MODULE", ""))
 
@@ -151,7 +155,11 @@ def database() -> dict[str, object]:
 DATABASES = {"default": database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# Whether bin/serve serves HTTPS. Cookies are then for HTTPS only.
+TLS = env_flag("CASEMATE_TLS", False)
 SESSION_COOKIE_NAME = "casemate_session"
+SESSION_COOKIE_SECURE = TLS
+CSRF_COOKIE_SECURE = TLS
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 12 * 3600  # seconds

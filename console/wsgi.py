@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 django_application = get_wsgi_application()
 
-from hsmapp import connections  # noqa: E402  needs Django to be set up, as the next ones do
+from hsmapp import connections, heartbeat  # noqa: E402  needs Django to be set up, as the next ones do
 from kmsapp import audit  # noqa: E402
 from kmsapp.wire.handler import handle, is_wire  # noqa: E402
 
@@ -35,6 +35,7 @@ if IS_WORKER:
     # Before the first call comes, so that it waits neither for a login at an HSM nor for a file.
     audit.open_file()
     connections.warm()
+    heartbeat.begin("web worker")
 
 
 def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

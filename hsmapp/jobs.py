@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import close_old_connections
 from django.db.models.functions import Now
 
-from hsmapp import clock
+from hsmapp import clock, heartbeat
 from hsmapp.models import KeyIntent
 from hsmapp.states import IntentState
 
@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 Handler = Callable[[datetime.datetime], int]
 ROUND_SECONDS = 0.2
+STUCK_SECONDS = 600.0  # no round takes that long; the longest handlers go through all keys of a cluster
 _handlers: dict[str, Handler] = {}
 
 
@@ -59,7 +60,9 @@ def run() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    heart = heartbeat.begin("jobs", stuck_after_seconds=STUCK_SECONDS)
     while not stop.wait(ROUND_SECONDS):
+        heart.progress()
         close_old_connections()
         run_due()
 

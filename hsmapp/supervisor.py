@@ -23,7 +23,7 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 from django.db.models.functions import Now
 
-from hsmapp import hsms, key_creation, replication, resync, softhsm
+from hsmapp import heartbeat, hsms, key_creation, replication, resync, softhsm
 from hsmapp.device import protocol
 from hsmapp.device.protocol import Connection, HsmAnswerError, HsmUnreachableError
 from hsmapp.models import Cluster, Hsm, KeyIntent
@@ -46,6 +46,7 @@ ROUND_SECONDS = 0.2
 FAILED_ROUND_SECONDS = 2.0
 BACK_OFF_SECONDS = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 STOP_SECONDS = 2.0
+STUCK_SECONDS = 300.0  # no round takes that long; founding a cluster of slow HSMs is the longest
 
 
 class ProcessEndedError(Exception):
@@ -343,8 +344,10 @@ def supervise(stop: threading.Event) -> None:
     """Supervise until `stop` is set."""
     supervisor = Supervisor()
     hsms.none_runs()
+    heart = heartbeat.begin("supervisor", stuck_after_seconds=STUCK_SECONDS)
     try:
         while not stop.wait(ROUND_SECONDS):
+            heart.progress()
             try:
                 close_old_connections()
                 supervisor.round()

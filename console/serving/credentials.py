@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from console.serving import tls
 from console.serving.options import Options
+from hsmapp.device.durable import write_durably
 
 # account, user_name, password, access_key_id, secret_access_key
 Person = Mapping[str, str]
@@ -18,7 +19,8 @@ REGION = "us-west-2"
 
 def write_people(data: Path, people: Sequence[Person]) -> None:
     """Write credentials.json: a list with one object per person."""
-    _replace(data / "credentials.json", json.dumps([dict(person) for person in people], indent=2) + "\n")
+    text = json.dumps([dict(person) for person in people], indent=2) + "\n"
+    write_durably(data / "credentials.json", text.encode())
 
 
 def read_people(data: Path) -> list[dict[str, str]]:
@@ -42,19 +44,10 @@ def write_aws_env(options: Options, people: Sequence[Person]) -> bool:
         "AWS_SECRET_ACCESS_KEY": person["secret_access_key"],
         "AWS_DEFAULT_REGION": REGION,
     }
+    if options.tls:
+        values["AWS_CA_BUNDLE"] = str(tls.root_path(options.data))
     lines = [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
     # A session token of other credentials in the same shell would be sent along and refused.
     lines.append("unset AWS_SESSION_TOKEN AWS_PROFILE AWS_REGION")
-    _replace(options.data / "aws.env", "\n".join(lines) + "\n")
+    write_durably(options.data / "aws.env", ("\n".join(lines) + "\n").encode())
     return True
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file that only its owner may read; the old one stays whole until the new one is."""
-    new = path.with_name(f".{path.name}.new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)

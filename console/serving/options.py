@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BASE = Path(__file__).resolve().parent.parent.parent
+EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - and how this machine reaches itself
 
 
 class CannotStartError(Exception):
@@ -20,7 +21,7 @@ class CannotStartError(Exception):
 class Options:
     host: str
     port: int
-    insecure: bool
+    tls: bool
     data: Path  # absolute
     master_key_file: Path  # absolute
     empty: bool  # no demo on an empty data folder
@@ -30,8 +31,8 @@ class Options:
     @property
     def url(self) -> str:
         """The address for a person on this machine."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        host = EVERY_ADDRESS.get(self.host, self.host)
+        return f"{'https' if self.tls else 'http'}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def is_loopback(self) -> bool:
@@ -46,9 +47,11 @@ class Options:
         }
         if self.immediate:
             values["CASEMATE_IMMEDIATE"] = "1"
+        if self.tls:
+            values["CASEMATE_TLS"] = "1"
         if not self.is_loopback and "CASEMATE_ALLOWED_HOSTS" not in os.environ:
             # On all addresses, the names that people use for this machine can't be known.
-            values["CASEMATE_ALLOWED_HOSTS"] = "*" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104
+            values["CASEMATE_ALLOWED_HOSTS"] = "*" if self.host in EVERY_ADDRESS else self.host
         return values
 
 
@@ -68,7 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: 8000)")
     transport = parser.add_mutually_exclusive_group()
-    transport.add_argument("--tls", action="store_true", help="serve HTTPS (not built yet)")
+    transport.add_argument(
+        "--tls", action="store_true", help="serve HTTPS, with a certificate of the data folder's own"
+    )
     transport.add_argument("--insecure", action="store_true", help="allow plain HTTP on an address that others reach")
     parser.add_argument("--data", type=Path, default=BASE / "var", help="data folder (default: var beside the code)")
     parser.add_argument(
@@ -79,16 +84,19 @@ def _parser() -> argparse.ArgumentParser:
     content.add_argument("--seed", type=Path, help="accounts, clusters and keys to begin with (not built yet)")
     parser.add_argument("--workers", type=int, default=2, help="web worker processes (default: 2)")
     parser.add_argument("--immediate", action="store_true", help="stores, clusters and HSMs change state at once")
-    parser.add_argument("--quotas", choices=["aws", "off"], help="request quotas (not built yet)")
+    parser.add_argument(
+        "--quotas", choices=["aws", "off"], default="off", help="request quotas (default: off; aws is not built yet)"
+    )
     return parser
 
 
 def parse(arguments: list[str]) -> Options:
     """Read the command line. Raises CannotStartError for what can't be served; argparse itself exits with 2."""
     given = _parser().parse_args(arguments)
-    for option, value in (("--tls", given.tls), ("--seed", given.seed), ("--quotas", given.quotas)):
-        if value:
-            raise CannotStartError(f"{option} is not built yet: leave it out.")
+    if given.seed:
+        raise CannotStartError("--seed is not built yet: leave it out for the demo, or say --empty for no content.")
+    if given.quotas == "aws":
+        raise CannotStartError("--quotas aws is not built yet, no request is ever throttled: say --quotas off.")
     if os.environ.get("DATABASE_URL"):
         # Ignoring it would be worse: whoever set it would look for the keys in a database that has none.
         raise CannotStartError("DATABASE_URL is set, but PostgreSQL is not built yet: unset it to use SQLite.")
@@ -96,16 +104,16 @@ def parse(arguments: list[str]) -> Options:
         raise CannotStartError(f"--port {given.port} is not a port: give a number from 1 to 65535.")
     if not 1 <= given.workers <= 64:
         raise CannotStartError(f"--workers {given.workers} is out of range: give a number from 1 to 64.")
-    if not given.insecure and not is_loopback(given.host):
+    if not given.tls and not given.insecure and not is_loopback(given.host):
         raise CannotStartError(
             f"--host {given.host} can be reached by others, who could read every secret on the way: "
-            "say --insecure if that is meant."
+            "say --tls, or --insecure if that is meant."
         )
     data = given.data.absolute()
     return Options(
         host=given.host,
         port=given.port,
-        insecure=given.insecure,
+        tls=given.tls,
         data=data,
         master_key_file=(given.master_key_file or data / "secret" / "master.key").absolute(),
         empty=given.empty,

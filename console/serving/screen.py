@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from console.serving import tls
 from console.serving.credentials import AWS_USER, Person
 from console.serving.options import Options
 
@@ -20,11 +21,23 @@ def show(options: Options, people: Sequence[Person], seconds: float) -> None:
 
 def screen(options: Options, people: Sequence[Person], seconds: float, *, passwords: bool) -> str:
     lines = [f"Casemate answers at {options.url} (after {seconds:.1f} s). Ctrl-C stops it.", ""]
+    if options.tls:
+        lines += _trust(options)
     lines += _sign_in(options, people, passwords=passwords)
     if any(person["user_name"] == AWS_USER for person in people):
         lines += _aws_cli(options)
     lines.append(f"Data: {options.data}   Logs: {options.data / 'log'}")
     return "\n".join(lines)
+
+
+def _trust(options: Options) -> list[str]:
+    return [
+        "Its certificate is from a TLS root of this data folder's own, which clients must be told to trust:",
+        f"  {tls.root_path(options.data)}",
+        f"  SHA-256 {tls.fingerprint(options.data)}",
+        "  browser: import it as an authority for websites    curl: --cacert <file>    AWS clients: aws.env does it",
+        "",
+    ]
 
 
 def _sign_in(options: Options, people: Sequence[Person], *, passwords: bool) -> list[str]:

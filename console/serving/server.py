@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import resource
 import signal
@@ -9,8 +10,9 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
-from console.serving import checks, credentials
+from console.serving import checks, credentials, tls
 from console.serving.health import is_healthy
 from console.serving.options import CannotStartError, Options, parse
 from console.serving.processes import KeepsFailingError, Processes
@@ -20,6 +22,7 @@ from hsmapp.softhsm import SoftHsmMissingError, find_module
 
 HEALTHY_SECONDS = 90.0
 WATCH_SECONDS = 0.2
+CERTIFICATE_SECONDS = 10.0
 
 
 class StopRequested(BaseException):
@@ -64,6 +67,8 @@ def _stop_on_signals() -> None:
 def _serve(options: Options, started: float) -> int:
     checks.check_folder(options.data)
     checks.check_master_key_file(options.master_key_file)
+    if options.tls:
+        tls.check(options.data)
     with checks.folder_lock(options.data):
         _set_up_django(options)
         is_new = _check_database(options)
@@ -112,6 +117,8 @@ def _prepare(options: Options) -> None:
 
     if not options.master_key_file.exists():
         sealing.make_master_key(options.master_key_file)
+    if options.tls:
+        tls.prepare(options, now=datetime.datetime.now(datetime.UTC))
     if database.needs_migration():
         say("Preparing the database …")
         database.migrate()
@@ -138,11 +145,22 @@ def _run(options: Options, started: float) -> None:
         people = credentials.read_people(options.data)
         credentials.write_aws_env(options, people)
         show(options, people, time.monotonic() - started)
-        while True:
-            time.sleep(WATCH_SECONDS)
-            processes.tend()
+        _watch(options, processes)
     finally:
         processes.stop()
+
+
+def _watch(options: Options, processes: Processes) -> NoReturn:
+    """Keep everything running until a signal ends this."""
+    look_at_certificate = time.monotonic() + CERTIFICATE_SECONDS
+    while True:
+        time.sleep(WATCH_SECONDS)
+        processes.tend()
+        if options.tls and time.monotonic() >= look_at_certificate:
+            look_at_certificate = time.monotonic() + CERTIFICATE_SECONDS
+            if tls.prepare(options, now=datetime.datetime.now(datetime.UTC)):
+                say("The server certificate was made anew.")
+                processes.show_new_certificate()
 
 
 def _seed(options: Options) -> None:
@@ -162,7 +180,8 @@ def _seed(options: Options) -> None:
 
 def _wait_until_healthy(options: Options, processes: Processes) -> None:
     deadline = time.monotonic() + HEALTHY_SECONDS
-    while not is_healthy(options.url):
+    ca_file = tls.root_path(options.data) if options.tls else None
+    while not is_healthy(options.url, ca_file=ca_file):
         processes.tend()
         if time.monotonic() > deadline:
             raise KeepsFailingError(

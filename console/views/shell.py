@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import DatabaseError
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
@@ -15,6 +16,7 @@ from console.context import NAVIGATION_COOKIE, THEME_COOKIE, THEMES
 from console.pages import safe_next
 from console.regions import REGIONS
 from console.requests import ConsoleRequest, signed_in
+from console.serving import troubles
 from hsmapp.models import Cluster
 from hsmapp.states import HsmState
 
@@ -39,7 +41,7 @@ def theme(request: HttpRequest) -> HttpResponse:
     chosen = request.POST.get("theme", "")
     response = _back(request)
     if chosen in THEMES:
-        response.set_cookie(THEME_COOKIE, chosen, max_age=YEAR, httponly=True, samesite="Lax")
+        response.set_cookie(THEME_COOKIE, chosen, max_age=YEAR, httponly=True, samesite="Lax", secure=settings.TLS)
     return response
 
 
@@ -48,7 +50,7 @@ def navigation(request: HttpRequest) -> HttpResponse:
     """Open or close the navigation pane."""
     response = _back(request)
     state = "closed" if request.POST.get("navigation") == "closed" else "open"
-    response.set_cookie(NAVIGATION_COOKIE, state, max_age=YEAR, httponly=True, samesite="Lax")
+    response.set_cookie(NAVIGATION_COOKIE, state, max_age=YEAR, httponly=True, samesite="Lax", secure=settings.TLS)
     return response
 
 
@@ -65,7 +67,10 @@ def favicon(request: HttpRequest) -> HttpResponse:
 @require_GET
 @never_cache
 def healthz(request: HttpRequest) -> HttpResponse:
-    """200 when calls can be served: the database answers, and each cluster that has HSMs has one that is active."""
+    """200 when calls can be served: the database answers, and each cluster that has HSMs has one that is active.
+
+    A process of the server that shows no sign of life is named, but calls are served without it for a while: still 200.
+    """
     active, wanted = Q(hsms__wanted=True, hsms__state=HsmState.ACTIVE), Q(hsms__wanted=True)
     try:
         clusters = list(
@@ -76,8 +81,10 @@ def healthz(request: HttpRequest) -> HttpResponse:
     except DatabaseError:
         return JsonResponse({"status": "the database does not answer"}, status=503)
     dead = [cluster_id for cluster_id, active_hsms, _ in clusters if active_hsms == 0]
+    wrong = [f"no active HSM in {', '.join(dead)}"] if dead else []
+    wrong += [f"{name}: {trouble}" for name, trouble in troubles.read(settings.TROUBLES).items()]
     answer = {
-        "status": "ok" if not dead else f"no active HSM in {', '.join(dead)}",
+        "status": "; ".join(wrong) or "ok",
         "active_hsms": sum(active_hsms for _, active_hsms, _ in clusters),
         "wanted_hsms": sum(wanted_hsms for _, _, wanted_hsms in clusters),
     }

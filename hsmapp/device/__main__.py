@@ -111,7 +111,7 @@ def _serve(configuration: Configuration) -> None:
     try:
         server.run()
     finally:
-        hsm.token.close()
+        hsm.token.session.close()
 
 
 if __name__ == "__main__":

@@ -118,6 +118,9 @@ LIMIT = Argument(_number(1, MAX_PAGE), MAX_PAGE)
 OFF = Argument(_truth, False)
 
 
+MASKED = {"label": LABEL, "id": ID, "masked": SMALL, "check": CHECK}
+
+
 def checked(specified: dict[str, Argument], given: dict[Any, Any]) -> dict[str, Any]:
     """Return the arguments to use. Raises: HsmAnswerError BadRequest, naming the argument but never its value."""
     unknown = given.keys() - specified.keys()

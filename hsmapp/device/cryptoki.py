@@ -1,7 +1,8 @@
 """The PKCS#11 calls that python-pkcs11 lacks, or makes one object or one attribute at a time, over ctypes.
 
-Used by token.py alone, on the module that python-pkcs11 has loaded and initialised, from the same single thread.
-Handles are numbers. Every call raises CryptokiError with the function's name and the CKR_ code; neither holds data.
+Used by the package `token` alone, on the module that python-pkcs11 has loaded and initialised, from the same single
+thread. Handles are numbers. Every call raises CryptokiError with the function's name and the CKR_ code; neither holds
+data.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Keys:
         self._journal = journal
         self._capacity = capacity
         self._clock = clock
-        self._ivs = IvMaker(token.random)
+        self._ivs = IvMaker(token.session.random)
         self._keys: dict[str, Key] = {}
         self._labels: list[str] = []
         self.debris = 0
@@ -102,7 +102,7 @@ class Keys:
             self._verify(key, check)
         iv = self._next_iv()
         try:
-            return iv, self._token.encrypt(key.handles[0], iv, aad, plaintext)
+            return iv, self._token.objects.encrypt(key.handles[0], iv, aad, plaintext)
         except TokenRefusedError as error:
             raise self._failure(key, error) from error
 
@@ -111,7 +111,7 @@ class Keys:
         if key.damaged:
             self._verify(key, check)
         try:
-            return self._token.decrypt(key.handles[0], iv, aad, sealed)
+            return self._token.objects.decrypt(key.handles[0], iv, aad, sealed)
         except TokenRefusedError as error:
             if error.gone:
                 raise self._failure(key, error) from error
@@ -123,7 +123,7 @@ class Keys:
 
     def _decrypt_again(self, key: Key, iv: bytes, sealed: bytes, aad: bytes) -> bytes:
         try:
-            return self._token.decrypt(key.handles[0], iv, aad, sealed)
+            return self._token.objects.decrypt(key.handles[0], iv, aad, sealed)
         except TokenRefusedError as error:
             raise HsmAnswerError(INVALID_CIPHERTEXT, "") from error
 
@@ -135,7 +135,7 @@ class Keys:
 
     def random(self, length: int) -> bytes:
         try:
-            return self._token.random(length)
+            return self._token.session.random(length)
         except TokenRefusedError as error:
             raise HsmAnswerError(TOKEN_FAILED, "the token gives no random bytes") from error
 
@@ -144,7 +144,7 @@ class Keys:
 
         Raises: HsmAnswerError TokenFailed, KeyNotFound or KeyDamaged, the key being withdrawn then.
         """
-        if not self._token.healthy():
+        if not self._token.session.healthy():
             raise HsmAnswerError(TOKEN_FAILED, "the token does not answer")
         passing = next((handle for handle in key.handles if self._passes(handle, key.label, key.id, check)), None)
         if passing is None:
@@ -156,7 +156,7 @@ class Keys:
     def _passes(self, handle: int, label: str, id_: str, check: bytes) -> bool:
         iv, sealed = check[:IV_BYTES], check[IV_BYTES:]
         try:
-            return self._token.decrypt(handle, iv, check_aad(label, id_), sealed) == CHECK_PLAINTEXT
+            return self._token.objects.decrypt(handle, iv, check_aad(label, id_), sealed) == CHECK_PLAINTEXT
         except TokenRefusedError:
             return False
 
@@ -174,7 +174,7 @@ class Keys:
         """What to answer when a key that should work does not: an object that a healthy token no longer knows is not
         there.
         """
-        if not self._token.healthy() or not error.gone:
+        if not self._token.session.healthy() or not error.gone:
             return HsmAnswerError(TOKEN_FAILED, f"the token refused an operation ({error})")
         self._drop(key)
         return _not_found(key.label)
@@ -188,13 +188,13 @@ class Keys:
         self._refuse_when_full()
         self._need_masking_key()
         try:
-            handle = self._token.generate_for_masking()
+            handle = self._token.objects.generate_for_masking()
             try:
                 iv = self._next_iv()
-                check = iv + self._token.encrypt(handle, iv, check_aad(label, id_), CHECK_PLAINTEXT)
-                return self._token.mask(handle), check
+                check = iv + self._token.objects.encrypt(handle, iv, check_aad(label, id_), CHECK_PLAINTEXT)
+                return self._token.masking.mask(handle), check
             finally:
-                self._token.destroy(handle)
+                self._token.objects.destroy(handle)
         except TokenRefusedError as error:
             raise HsmAnswerError(TOKEN_FAILED, f"the token cannot generate a key ({error})") from error
 
@@ -217,7 +217,7 @@ class Keys:
         self._journal.note(label, id_, owner)
         handle = self._make(label, id_, masked)
         if not self._passes(handle, label, id_, check):
-            self._token.destroy(handle)
+            self._token.objects.destroy(handle)
             raise HsmAnswerError(MASKED_KEY_WRONG, f"the key made for {label} fails its check")
         others = key.others if key is not None else []
         self._put(Key(label, id_, [handle], owner, checked_at=self._clock(), others=others))
@@ -244,26 +244,26 @@ class Keys:
         if len(masked) != MASKED_BYTES:
             raise self._masked_key_failure(label)
         try:
-            handle = self._token.unmask(masked, label, id_, store=False)
+            handle = self._token.masking.unmask(masked, label, id_, store=False)
         except TokenRefusedError as error:
             raise self._masked_key_failure(label) from error
         good = self._passes(handle, label, id_, check)
-        self._token.destroy(handle)
+        self._token.objects.destroy(handle)
         if not good:
             raise self._masked_key_failure(label)
 
     def _masked_key_failure(self, label: str) -> HsmAnswerError:
-        if not self._token.healthy():
+        if not self._token.session.healthy():
             return HsmAnswerError(TOKEN_FAILED, "the token does not answer")
         return HsmAnswerError(MASKED_KEY_WRONG, f"the masked key of {label} does not open, or fails its check")
 
     def _make(self, label: str, id_: str, masked: bytes) -> int:
         try:
-            return self._token.unmask(masked, label, id_, store=True)
+            return self._token.masking.unmask(masked, label, id_, store=True)
         except TokenRefusedError as error:
             # The masked key has just opened, so the token could not store it, and may have left a nameless object.
-            if self._token.healthy():
-                self._token.destroy_debris()
+            if self._token.session.healthy():
+                self._token.objects.destroy_debris()
             raise HsmAnswerError(TOKEN_FAILED, f"the token cannot store the key {label} ({error})") from error
 
     def try_backup(self, private: bytes, wrapped: bytes, label: str, id_: str, masked: bytes, check: bytes) -> None:
@@ -272,11 +272,11 @@ class Keys:
         Raises: TokenRefusedError or HsmAnswerError MaskedKeyWrong if one of them does not open; ValueError if
         `private` is no RSA key.
         """
-        masking_key = self._token.open_backup(private, wrapped)
+        masking_key = self._token.masking.open_backup(private, wrapped)
         try:
-            handle = self._token.unmask_with_backup(masking_key, masked, label, id_)
+            handle = self._token.masking.unmask_with_backup(masking_key, masked, label, id_)
             good = self._passes(handle, label, id_, check)
-            self._token.destroy(handle)
+            self._token.objects.destroy(handle)
         finally:
             masking_key.destroy()
         if not good:
@@ -284,7 +284,7 @@ class Keys:
 
     def destroy(self, owner: str | None, label: str, id_: str) -> int:
         """Destroy the objects with this label and id; return how many there were."""
-        if not self._token.healthy():
+        if not self._token.session.healthy():
             raise HsmAnswerError(TOKEN_FAILED, "the token does not answer")
         key = self._keys.get(label)
         if key is None:
@@ -316,7 +316,7 @@ class Keys:
     def _destroy_handles(self, handles: list[int]) -> None:
         for handle in handles:
             try:
-                self._token.destroy(handle)
+                self._token.objects.destroy(handle)
             except TokenRefusedError as error:
                 if not error.gone:
                     raise HsmAnswerError(TOKEN_FAILED, f"the token cannot destroy a key ({error})") from error
@@ -326,7 +326,7 @@ class Keys:
             raise HsmAnswerError(CAPACITY_EXCEEDED, f"this HSM holds at most {self._capacity} keys")
 
     def _need_masking_key(self) -> None:
-        if not self._token.has_masking_key:
+        if not self._token.masking.present:
             raise HsmAnswerError(MASKING_KEY_MISSING, "this HSM has no masking key yet")
 
     # Looking at keys
@@ -350,7 +350,7 @@ class Keys:
     def attributes(self, owner: str | None, label: str) -> dict[str, Any]:
         key = self._present(label) if owner is None else self._owned(label, owner)
         try:
-            shown = self._token.attributes(key.handles[0])
+            shown = self._token.objects.attributes(key.handles[0])
         except TokenRefusedError as error:
             raise self._failure(key, error) from error
         return {"label": key.label, "id": key.id, "owner": key.owner, "damaged": key.damaged, **shown}

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from hsmapp.device.configuration import Configuration
 from hsmapp.device.durable import sync_folder, write_durably
+from hsmapp.device.hsm import Hsm
 from hsmapp.device.hsm_users import HsmUsers
 from hsmapp.device.keys import Keys
-from hsmapp.device.operations import Hsm
 from hsmapp.device.owners import OwnerJournal
 from hsmapp.device.token import Token, TokenRefusedError, TokenUnusableError
 
@@ -39,7 +39,7 @@ def open_hsm(configuration: Configuration) -> Hsm:
         keys = Keys(token, journal, capacity=configuration.capacity)
     except TokenRefusedError as error:
         raise TokenUnusableError(f"the token of {configuration.hsm_id} does not answer ({error})") from error
-    if not token.has_key_pairs:
+    if not token.key_pairs.present:
         raise TokenUnusableError(f"the token of {configuration.hsm_id} has lost its key pairs")
     if not users_path.exists():
         sync_folder(folder)
@@ -72,13 +72,13 @@ def _write_softhsm_configuration(folder: Path) -> None:
 
 def _open_token(configuration: Configuration, *, first_start: bool) -> Token:
     token = Token(configuration.module, configuration.hsm_id, configuration.pin)
-    if not token.is_there():
+    if not token.session.is_there():
         if not first_start:
             raise TokenUnusableError(f"the token of {configuration.hsm_id} is gone from {configuration.folder}")
         if configuration.so_pin is None:
             raise TokenUnusableError(f"there is no token of {configuration.hsm_id}, and no SO PIN to make one with")
-        token.initialise(configuration.so_pin)
-    token.log_in()
+        token.session.initialise(configuration.so_pin)
+    token.session.log_in()
     if first_start:
-        token.make_key_pairs()
+        token.key_pairs.make()
     return token

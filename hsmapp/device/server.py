@@ -23,7 +23,8 @@ from typing import Any
 
 from hsmapp.device import operations
 from hsmapp.device.hashing import HashingThread, HashJob
-from hsmapp.device.operations import EndConnectionError, Hsm, Session
+from hsmapp.device.hsm import Hsm, Session
+from hsmapp.device.operations import EndConnectionError
 from hsmapp.device.protocol import (
     BAD_REQUEST,
     BUSY,

@@ -22,7 +22,7 @@ VECTORS = SHARED_DATA / "wycheproof" / "aes_gcm_test.json.gz"
 
 def open_token(device: DeviceProcess) -> Token:
     token = Token(device.module, device.hsm_id, device.pin.encode())
-    token.log_in()
+    token.session.log_in()
     token.load()
     return token
 
@@ -42,11 +42,11 @@ def token(stopped: tuple[DeviceProcess, MaskedKey], monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("SOFTHSM2_CONF", str(device.folder / opening.SOFTHSM_CONFIGURATION))
     opened = open_token(device)
     yield opened
-    opened.close()
+    opened.session.close()
 
 
 def session(token: Token) -> Any:
-    return token._session  # what a raw PKCS#11 client with the PIN has
+    return token.session.open  # what a raw PKCS#11 client with the PIN has
 
 
 def vectors() -> list[dict[str, Any]]:
@@ -75,11 +75,11 @@ def test_wycheproof_aes_gcm(token: Token) -> None:
         iv, aad, plaintext = (bytes.fromhex(test[name]) for name in ("iv", "aad", "msg"))
         sealed = bytes.fromhex(test["ct"] + test["tag"])
         if test["result"] == "valid":
-            right += token.encrypt(key.handle, iv, aad, plaintext) == sealed
-            assert token.decrypt(key.handle, iv, aad, sealed) == plaintext
+            right += token.objects.encrypt(key.handle, iv, aad, plaintext) == sealed
+            assert token.objects.decrypt(key.handle, iv, aad, sealed) == plaintext
         else:
             with pytest.raises(TokenRefusedError):
-                token.decrypt(key.handle, iv, aad, sealed)
+                token.objects.decrypt(key.handle, iv, aad, sealed)
             right += 1
         key.destroy()
     print(f"Wycheproof AES-GCM 256/96/128: {right}/{len(tests)}")
@@ -214,11 +214,11 @@ def test_a_forged_ciphertext_and_an_unknown_handle_are_told_apart(
     key = stopped[1]
     (stored,) = token.load().keys
     aad = check_aad(key.label, key.id)
-    assert token.decrypt(stored.handle, key.check[:12], aad, key.check[12:]) == bytes(32)
+    assert token.objects.decrypt(stored.handle, key.check[:12], aad, key.check[12:]) == bytes(32)
     with pytest.raises(TokenRefusedError) as forged:
-        token.decrypt(stored.handle, key.check[:12], aad, bytes(48))
+        token.objects.decrypt(stored.handle, key.check[:12], aad, bytes(48))
     with pytest.raises(TokenRefusedError) as gone:
-        token.decrypt(99_999, key.check[:12], aad, key.check[12:])
+        token.objects.decrypt(99_999, key.check[:12], aad, key.check[12:])
     assert (forged.value.gone, gone.value.gone) == (False, True)
 
 
@@ -234,7 +234,7 @@ def test_two_objects_with_one_label_are_both_known_and_the_good_one_is_used(
     token = open_token(device)
     for _ in range(3):
         session(token).generate_key(KeyType.AES, 256, label=key.label, id=key.id.encode(), store=True)
-    token.close()
+    token.session.close()
     device.start()
     with device.control() as control:
         ask(control, "serve")
@@ -254,7 +254,7 @@ def test_nameless_objects_are_debris_and_no_keys(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("SOFTHSM2_CONF", str(device.folder / opening.SOFTHSM_CONFIGURATION))
     token = open_token(device)
     session(token).generate_key(KeyType.AES, 256, store=True)
-    token.close()
+    token.session.close()
     device.start()
     with device.control() as control:
         health = ask(control, "health")

@@ -1,0 +1,143 @@
+"""The key objects of HSM users in a token: find them, use them, destroy them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
+from pkcs11.exceptions import PKCS11Error
+
+from hsmapp.device.cryptoki import CryptokiError
+from hsmapp.device.token.refusals import refused
+from hsmapp.device.token.session import TokenSession
+from hsmapp.device.token.templates import KEY_BYTES, RESERVED_PREFIX, handle_of, int_of, numbers, ulong
+
+_LOAD_BYTES = 1024
+
+# What `attributes` shows to people; a key's value is not among them.
+_SHOWN = {
+    "sensitive": Attribute.SENSITIVE,
+    "always_sensitive": Attribute.ALWAYS_SENSITIVE,
+    "extractable": Attribute.EXTRACTABLE,
+    "never_extractable": Attribute.NEVER_EXTRACTABLE,
+    "token": Attribute.TOKEN,
+    "private": Attribute.PRIVATE,
+    "modifiable": Attribute.MODIFIABLE,
+    "local": Attribute.LOCAL,
+    "encrypt": Attribute.ENCRYPT,
+    "decrypt": Attribute.DECRYPT,
+    "wrap": Attribute.WRAP,
+    "unwrap": Attribute.UNWRAP,
+    "sign": Attribute.SIGN,
+    "verify": Attribute.VERIFY,
+    "derive": Attribute.DERIVE,
+}
+
+
+@dataclass(frozen=True)
+class StoredKey:
+    """One AES key object in the token. id: the text of CKA_ID."""
+
+    handle: int
+    label: str
+    id: str
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the token holds: the keys of HSM users, and the number of objects that are neither keys nor the token's
+    own.
+    """
+
+    keys: list[StoredKey]
+    debris: int
+
+
+class KeyObjects:
+    """What is in the token besides its own keys. Handles are numbers."""
+
+    def __init__(self, session: TokenSession) -> None:
+        self._session = session
+
+    def load(self) -> Contents:
+        """Read label and id of every object."""
+        reader = self._session.raw.reader([Attribute.LABEL, Attribute.ID, Attribute.KEY_TYPE], size=_LOAD_BYTES)
+        keys, debris = [], 0
+        secret_keys = [(int(Attribute.CLASS), ulong(ObjectClass.SECRET_KEY))]
+        for handle in self._session.raw.find(self._session.number, secret_keys):
+            label, id_, key_type = reader.read(self._session.number, handle)
+            key = _stored_key(handle, label, id_, key_type)
+            if key is None:
+                debris += 1
+            elif not key.label.startswith(RESERVED_PREFIX):
+                keys.append(key)
+        return Contents(keys, debris)
+
+    def destroy(self, handle: int) -> None:
+        try:
+            self._session.raw.destroy(self._session.number, handle)
+        except CryptokiError as error:
+            raise refused(error) from error
+
+    def destroy_debris(self) -> None:
+        """Destroy objects without a label: SoftHSM leaves one for each template it rejects halfway."""
+        nameless = [(int(Attribute.CLASS), ulong(ObjectClass.SECRET_KEY)), (int(Attribute.LABEL), b"")]
+        for handle in self._session.raw.find(self._session.number, nameless):
+            self.destroy(handle)
+
+    def attributes(self, handle: int) -> dict[str, Any]:
+        """Return what PKCS#11 says of a key, never its value. None stands for an attribute the object does not have."""
+        kinds = [Attribute.KEY_TYPE, Attribute.VALUE_LEN, Attribute.ALLOWED_MECHANISMS, *_SHOWN.values()]
+        try:
+            key_type, size, allowed, *flags = self._session.raw.read(self._session.number, handle, kinds)
+        except CryptokiError as error:
+            raise refused(error) from error
+        shown: dict[str, Any] = {
+            "class": "secret-key",
+            "key_type": KeyType(int_of(key_type)).name.lower() if key_type else None,
+            # SoftHSM says 0 of a key that was unwrapped: it does not know.
+            "size_bytes": (int_of(size) or None) if size else None,
+            "allowed_mechanisms": [_mechanism_name(number) for number in numbers(allowed or b"")],
+        }
+        return shown | {name: None if flag is None else flag != b"\0" for name, flag in zip(_SHOWN, flags, strict=True)}
+
+    def encrypt(self, handle: int, iv: bytes, aad: bytes, plaintext: bytes) -> bytes:
+        """Return ciphertext and 16-byte tag of AES-256-GCM. The IV comes from IvMaker and from nowhere else."""
+        try:
+            return self._session.raw.gcm_encrypt(self._session.number, handle, iv, aad, plaintext)
+        except CryptokiError as error:
+            raise refused(error) from error
+
+    def decrypt(self, handle: int, iv: bytes, aad: bytes, sealed: bytes) -> bytes:
+        try:
+            return self._session.raw.gcm_decrypt(self._session.number, handle, iv, aad, sealed)
+        except CryptokiError as error:
+            raise refused(error) from error
+
+    def generate_for_masking(self) -> int:
+        """Return the handle of a new session key that may leave the token once, wrapped by the masking key."""
+        template = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: True, Attribute.PRIVATE: True}
+        try:
+            key = self._session.open.generate_key(
+                KeyType.AES, KEY_BYTES * 8, capabilities=MechanismFlag.ENCRYPT, store=False, template=template
+            )
+        except PKCS11Error as error:
+            raise refused(error) from error
+        return handle_of(key)
+
+
+def _stored_key(handle: int, label: bytes | None, id_: bytes | None, key_type: bytes | None) -> StoredKey | None:
+    if not label or id_ is None or key_type != ulong(KeyType.AES):
+        return None
+    try:
+        return StoredKey(handle, label.decode(), id_.decode("ascii"))
+    except UnicodeDecodeError:
+        return None
+
+
+def _mechanism_name(number: int) -> str:
+    try:
+        return Mechanism(number).name
+    except ValueError:
+        return hex(number)

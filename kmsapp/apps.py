@@ -9,4 +9,4 @@ class KmsappConfig(AppConfig):
 
     def ready(self) -> None:
         # Their job handlers must be known wherever jobs run, also where no call is ever dispatched.
-        from kmsapp import audit, key_store_jobs  # noqa: F401
+        from kmsapp import audit_reading, key_store_jobs  # noqa: F401

@@ -3,7 +3,7 @@
 A call that changes something writes its event as a row in the transaction of the change (`record_change`). Every other
 call, and every refusal, is a line in an append-only file of this process (`append`): in the kernel before the answer,
 so kill -9 loses none, and fsynced every 50 ms, so a power cut may lose that much. The lines of a file form a hash
-chain. The job `read in` copies lines into rows, each exactly once by its event id. If a write fails there is no answer.
+chain; audit_reading.py copies them into rows. If a write fails there is no answer.
 
 Frame: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
 """
@@ -11,6 +11,7 @@ Frame: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-eve
 from __future__ import annotations
 
 import datetime
+import fcntl
 import hashlib
 import json
 import logging
@@ -23,9 +24,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from django.conf import settings
-from django.db import transaction
 
-from hsmapp import clock, jobs
+from hsmapp import clock
 from kmsapp.call import Call
 from kmsapp.errors import KmsError
 from kmsapp.models import AuditChain, AuditEvent
@@ -33,7 +33,6 @@ from kmsapp.models import AuditChain, AuditEvent
 logger = logging.getLogger(__name__)
 
 FSYNC_SECONDS = 0.05
-READ_LINES = 500
 Event = dict[str, Any]
 
 _SOURCES = {
@@ -95,7 +94,7 @@ def _user_identity(call: Call) -> Event:
 
 def record_change(record: Event) -> None:
     """Write the event as a row. Call inside the transaction of the change."""
-    AuditEvent.objects.create(**_row(record))
+    AuditEvent.objects.create(**row(record))
 
 
 def append(record: Event) -> None:
@@ -103,7 +102,8 @@ def append(record: Event) -> None:
     _file().append(record)
 
 
-def _row(record: Event) -> Event:
+def row(record: Event) -> Event:
+    """The columns of an AuditEvent, from the event."""
     resources = record.get("resources") or [{}]
     return {
         "event_id": record["eventID"],
@@ -121,7 +121,10 @@ def _row(record: Event) -> Event:
 
 
 class ChainFile:
-    """An append-only file of lines {"chain": hash, "event": {...}}; each hash covers the line before and the event."""
+    """An append-only file of lines {"chain": hash, "event": {...}}; each hash covers the line before and the event.
+
+    It is locked for as long as its writer lives, so that readers can tell when nothing more will come.
+    """
 
     def __init__(self, folder: Path):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -129,6 +132,7 @@ class ChainFile:
         self.path = folder / f"{self.chain_id}.jsonl"
         self._hash = hashlib.sha256(self.chain_id.encode()).hexdigest()
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         self._file: IO[bytes] = os.fdopen(descriptor, "ab", buffering=0)
         _sync_folder(folder)
         self.failed = False  # an fsync failed: what was written may be lost, so nothing more is trusted to this file
@@ -146,6 +150,12 @@ class ChainFile:
             self._hash = link
         self._unsynced.set()
 
+    def close(self) -> None:
+        """End the file: no call of this process is under way any more."""
+        with self._lock:
+            self._file.close()
+        self._unsynced.set()
+
     def _write(self, line: bytes) -> None:
         """Write the whole line or nothing: the next record must not be glued to a half one (a disk that fills up)."""
         end = os.fstat(self._file.fileno()).st_size  # not tell(), which stays where a short write ended
@@ -156,6 +166,8 @@ class ChainFile:
     def _keep_synced(self) -> None:
         while self._unsynced.wait():
             self._unsynced.clear()
+            if self._file.closed:
+                return
             try:
                 os.fsync(self._file.fileno())
             except OSError:
@@ -199,37 +211,3 @@ def close_file() -> None:
     """Forget this process's file; the next event opens another (an installation's end within a process)."""
     with _files_lock:
         _files.clear()
-
-
-@jobs.handler("read in audit files")
-def read_in(now: datetime.datetime) -> int:
-    """Copy new lines of all chains into rows. A line counts only with its newline: a torn tail waits for the rest."""
-    done = 0
-    for chain in AuditChain.objects.all():
-        path = settings.DATA / "audit" / chain.file_name
-        if path.exists() and path.stat().st_size > chain.read_bytes:
-            try:
-                done += _read_in_chain(chain, path)
-            except ValueError:
-                # One damaged file must not keep the records of all others out of the event history.
-                logger.exception("the audit file %s is damaged after byte %d", chain.file_name, chain.read_bytes)
-    return done
-
-
-def _read_in_chain(chain: AuditChain, path: Path) -> int:
-    with path.open("rb") as file:
-        file.seek(chain.read_bytes)
-        lines: list[bytes] = []
-        while len(lines) < READ_LINES and (line := file.readline()).endswith(b"\n"):
-            lines.append(line)
-    if not lines:
-        return 0
-    records = [json.loads(line)["event"] for line in lines]
-    with transaction.atomic():
-        # Whoever moves the offset copies these lines; a second reader finds it moved and copies nothing.
-        end = chain.read_bytes + sum(map(len, lines))
-        moved = AuditChain.objects.filter(pk=chain.pk, read_bytes=chain.read_bytes).update(read_bytes=end)
-        if not moved:
-            return 0
-        AuditEvent.objects.bulk_create([AuditEvent(**_row(record)) for record in records], ignore_conflicts=True)
-    return len(records)

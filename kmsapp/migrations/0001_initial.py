@@ -40,7 +40,11 @@ class Migration(migrations.Migration):
                 ('file_name', models.CharField(max_length=200)),
                 ('started_at', models.DateTimeField()),
                 ('read_bytes', models.BigIntegerField(default=0)),
+                ('state', models.CharField(choices=[('open', 'Open'), ('closed', 'Closed'), ('damaged', 'Damaged')], default='open', max_length=8)),
             ],
+            options={
+                'indexes': [models.Index(condition=models.Q(('state', 'open')), fields=['chain_id'], name='open_audit_chains')],
+            },
         ),
         migrations.CreateModel(
             name='AccessKey',

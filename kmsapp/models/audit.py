@@ -5,6 +5,13 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from django.db import models
+from django.db.models import Q
+
+
+class ChainState(models.TextChoices):
+    OPEN = "open"
+    CLOSED = "closed"  # its writer is gone, and it was read to its end
+    DAMAGED = "damaged"  # what follows read_bytes is no record; a person must look
 
 
 class AuditChain(models.Model):
@@ -14,6 +21,11 @@ class AuditChain(models.Model):
     file_name = models.CharField(max_length=200)
     started_at = models.DateTimeField()
     read_bytes = models.BigIntegerField(default=0)
+    state = models.CharField(max_length=8, choices=ChainState.choices, default=ChainState.OPEN)
+
+    class Meta:
+        # Closed chains stay for ever; looking for the open ones must not cost more with each start.
+        indexes = [models.Index(fields=["chain_id"], condition=Q(state=ChainState.OPEN), name="open_audit_chains")]
 
     def __str__(self) -> str:
         return self.chain_id

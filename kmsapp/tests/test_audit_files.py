@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import resource
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,11 +17,14 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.db import connection
+from django.db.models import signals
+from django.test.utils import CaptureQueriesContext
 
 from hsmapp import clock
 from hsmapp.testing import wait_until
 from kmsapp import audit
-from kmsapp.audit import ChainFile, read_in
+from kmsapp.audit import ChainFile
+from kmsapp.audit_reading import READ_LINES, read_in
 from kmsapp.call import Call
 from kmsapp.errors import NotFoundException
 from kmsapp.models import AuditChain, AuditEvent
@@ -251,12 +256,91 @@ def test_a_file_that_does_not_reach_the_disk_is_trusted_with_nothing_more(
 
 
 def test_a_damaged_file_keeps_no_other_from_being_read(data: Path) -> None:
+    """What stands before the damage is read; then the file is left to a person, and the log says so once."""
     damaged, sound = ChainFile(data / "audit"), ChainFile(data / "audit")
+    damaged.append(record())
+    whole = damaged.path.stat().st_size
     with damaged.path.open("ab") as file:
         file.write(b"not a record\n")
+    damaged.append(record())
     sound.append(record())
+    assert read_in(clock.now()) == 2
+    assert AuditEvent.objects.count() == 2
+    row = AuditChain.objects.get(chain_id=damaged.chain_id)
+    assert (row.state, row.read_bytes) == ("damaged", whole)
+    assert read_in(clock.now()) == 0
+
+
+def test_a_chain_is_closed_when_its_writer_is_gone_and_it_was_read_to_its_end(chain: ChainFile) -> None:
+    for _ in range(READ_LINES + 1):
+        chain.append(record())
+    assert read_in(clock.now()) == READ_LINES
+    chain.close()
     assert read_in(clock.now()) == 1
-    assert AuditEvent.objects.count() == 1
+    row = AuditChain.objects.get()
+    assert (row.state, row.read_bytes) == ("closed", chain.path.stat().st_size)
+    assert AuditEvent.objects.count() == READ_LINES + 1
+
+
+def test_a_chain_with_as_many_lines_as_are_read_at_once_stays_open_for_another_look(chain: ChainFile) -> None:
+    for _ in range(READ_LINES):
+        chain.append(record())
+    chain.close()
+    assert read_in(clock.now()) == READ_LINES
+    assert AuditChain.objects.get().state == "open"
+    assert read_in(clock.now()) == 0
+    assert AuditChain.objects.get().state == "closed"
+
+
+def test_a_chain_stays_open_while_its_writer_lives_however_long_it_is_silent(chain: ChainFile) -> None:
+    """The writer here is another process, which then is killed with SIGKILL."""
+    chain.append(record())
+    chain.close()
+    with chain.path.open("ab") as file:
+        file.write(b'{"chain":"the tail of a call that was never answer')
+    hold = "import fcntl, sys; file = open(sys.argv[1]); fcntl.flock(file, fcntl.LOCK_EX); print(flush=True); input()"
+    command = [sys.executable, "-c", hold, str(chain.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None and writer.stdout.readline()
+        assert [read_in(clock.now()) for _ in range(3)] == [1, 0, 0]
+        assert AuditChain.objects.get().state == "open"
+        writer.kill()
+    assert read_in(clock.now()) == 0
+    assert AuditChain.objects.get().state == "closed"
+    assert chain.path.exists()
+
+
+def test_closed_chains_cost_nothing(chain: ChainFile) -> None:
+    """A thousand starts later, a round reads as many rows and makes as many queries as on the first day."""
+    chain.append(record())
+    first = _cost_of_a_round()
+    now = clock.now()
+    AuditChain.objects.bulk_create(
+        AuditChain(chain_id=f"old {number}", file_name=f"old {number}.jsonl", started_at=now, state="closed")
+        for number in range(1000)
+    )
+    chain.append(record())
+    later = _cost_of_a_round()
+    print(f"1,000 closed chains: {later} (queries, chains) in a round; without them {first}")
+    assert later == first
+    assert first[1] == 1
+    assert "open_audit_chains" in AuditChain.objects.filter(state="open").explain()
+
+
+def _cost_of_a_round() -> tuple[int, int]:
+    """How many queries a round makes and how many chains it looks at."""
+    seen: list[object] = []
+
+    def count(**said: object) -> None:
+        seen.append(said["instance"])
+
+    signals.post_init.connect(count, sender=AuditChain)
+    try:
+        with CaptureQueriesContext(connection) as queries:
+            assert read_in(clock.now()) == 1
+    finally:
+        signals.post_init.disconnect(count, sender=AuditChain)
+    return len(queries), len(seen)
 
 
 def test_without_a_file_there_is_no_answer(data: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hsmapp import clock
-from kmsapp import audit, demo
+from kmsapp import audit_reading, demo
 from kmsapp.caller import Caller
 from kmsapp.errors import (
     DryRunOperationException,
@@ -91,7 +91,7 @@ def test_what_can_not_be_done_is_refused_by_name(installation: Path, operation: 
 def test_no_record_shows_a_data_key(installation: Path) -> None:
     made = call(WITH, KeyId=KEY, KeySpec="AES_256", EncryptionContext={"a": "b"})
     call(WITHOUT, KeyId=KEY, NumberOfBytes=64)
-    audit.read_in(clock.now())
+    audit_reading.read_in(clock.now())
     rows = {row.event_name: row.event for row in AuditEvent.objects.filter(event_name__startswith=WITH)}
     assert rows[WITH]["requestParameters"] == {"keyId": KEY, "keySpec": "AES_256", "encryptionContext": {"a": "b"}}
     assert rows[WITHOUT]["requestParameters"] == {"keyId": KEY, "numberOfBytes": 64}

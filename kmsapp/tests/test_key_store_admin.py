@@ -13,7 +13,7 @@ from django.test import Client
 from playwright.sync_api import Browser
 
 from hsmapp import clock, credentials
-from kmsapp import audit, demo
+from kmsapp import audit_reading, demo
 from kmsapp.models import AuditEvent, CustomKeyStore, User
 from kmsapp.testing import Casemate
 from kmsapp.tests.admin_world import address, client_of, person
@@ -43,7 +43,7 @@ def said(answer: Answer) -> list[tuple[str, str]]:
 
 def recorded(name: str) -> list[AuditEvent]:
     """The calls of that name that came in through the admin, the last first."""
-    audit.read_in(clock.now())
+    audit_reading.read_in(clock.now())
     return [
         row
         for row in AuditEvent.objects.filter(event_name=name)

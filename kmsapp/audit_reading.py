@@ -1,0 +1,88 @@
+"""The job that copies the lines of audit files into rows, each exactly once by its event id.
+
+A file whose writer is gone and which was read to its end is closed: its row says so, the file stays, and nobody looks
+at it again. One that can't be read is left to a person at the byte where that began, and holds up no other.
+"""
+
+from __future__ import annotations
+
+import datetime
+import fcntl
+import json
+import logging
+from typing import IO
+
+from django.conf import settings
+from django.db import transaction
+
+from hsmapp import jobs
+from kmsapp import audit
+from kmsapp.models import AuditChain, AuditEvent
+from kmsapp.models.audit import ChainState
+
+logger = logging.getLogger(__name__)
+
+READ_LINES = 500
+
+
+@jobs.handler("read in audit files")
+def read_in(now: datetime.datetime) -> int:
+    """Copy new lines of all open chains. A line counts only with its newline: a torn tail waits for the rest."""
+    return sum(_read_in_chain(chain) for chain in AuditChain.objects.filter(state=ChainState.OPEN))
+
+
+def _read_in_chain(chain: AuditChain) -> int:
+    path = settings.DATA / "audit" / chain.file_name
+    if not path.exists():
+        return 0  # a file of another machine
+    with path.open("rb") as file:
+        ended = _writer_is_gone(file)  # asked first: what is there now is then all that will ever be
+        lines = _whole_lines(file, chain.read_bytes)
+    rows = _rows(chain, lines)
+    if len(rows) < len(lines):
+        state = ChainState.DAMAGED
+    else:
+        state = ChainState.CLOSED if ended and len(lines) < READ_LINES else ChainState.OPEN
+    if not rows and state == ChainState.OPEN:
+        return 0
+    with transaction.atomic():
+        end = chain.read_bytes + sum(map(len, lines[: len(rows)]))
+        if not _move(chain, end=end, state=state):
+            return 0
+        AuditEvent.objects.bulk_create(rows, ignore_conflicts=True)
+    return len(rows)
+
+
+def _rows(chain: AuditChain, lines: list[bytes]) -> list[AuditEvent]:
+    """The rows of these lines, up to the first that is no record."""
+    rows: list[AuditEvent] = []
+    for line in lines:
+        try:
+            rows.append(AuditEvent(**audit.row(json.loads(line)["event"])))
+        except (ValueError, KeyError, TypeError):
+            logger.exception("the audit file %s is damaged: line %d after byte %d", chain, len(rows), chain.read_bytes)
+            break
+    return rows
+
+
+def _move(chain: AuditChain, *, end: int, state: ChainState) -> bool:
+    """Whoever moves the offset copies the lines before it; a second reader finds it moved and copies nothing."""
+    as_read = AuditChain.objects.filter(pk=chain.pk, read_bytes=chain.read_bytes, state=ChainState.OPEN)
+    return bool(as_read.update(read_bytes=end, state=state))
+
+
+def _writer_is_gone(file: IO[bytes]) -> bool:
+    """The writer's lock goes with its process, however that ends."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _whole_lines(file: IO[bytes], start: int) -> list[bytes]:
+    file.seek(start)
+    lines: list[bytes] = []
+    while len(lines) < READ_LINES and (line := file.readline()).endswith(b"\n"):
+        lines.append(line)
+    return lines

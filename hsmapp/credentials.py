@@ -17,7 +17,7 @@ from hsmapp import epochs, sealing
 from hsmapp.device import protocol
 from hsmapp.device.protocol import Connection, HsmAnswerError, HsmUnreachableError
 from hsmapp.errors import ConnectError
-from hsmapp.models import ClusterCredential, Hsm, HsmOnPreviousPassword
+from hsmapp.models import Cluster, ClusterCredential, Hsm, HsmOnPreviousPassword
 from hsmapp.states import ClusterState, HsmState
 
 CONNECT_SECONDS = 0.1
@@ -68,17 +68,42 @@ def set_password(credential: ClusterCredential, password: str) -> None:
     credential.save(update_fields=["password_sealed", "pending_password_sealed"])
 
 
+def remember(cluster: Cluster, user_name: str, password: str) -> ClusterCredential:
+    """The crypto user of the cluster, with the password that somebody says it has there. It is not tried."""
+    sealed = seal(cluster.cluster_id, user_name, password)
+    credential, new = ClusterCredential.objects.get_or_create(
+        cluster=cluster, user_name=user_name, defaults={"password_sealed": sealed}
+    )
+    if not new:
+        set_password(credential, password)
+    return credential
+
+
+def carry_over(credential: ClusterCredential, cluster: Cluster) -> ClusterCredential:
+    """The same crypto user of another cluster, which a backup of the first one has given the same passwords."""
+    carried = remember(cluster, credential.user_name, current_password(credential))
+    pending = pending_password(credential)
+    if pending is not None:
+        carried.pending_password_sealed = seal(cluster.cluster_id, credential.user_name, pending)
+        carried.save(update_fields=["pending_password_sealed"])
+    return carried
+
+
 def client_name(credential: ClusterCredential) -> str:
     """How this service names itself at login, so that its connections can be ended together."""
     return f"service {credential.cluster.cluster_id}"
 
 
 def log_in(hsm: Hsm, credential: ClusterCredential, password: str) -> Connection:
-    """Return a logged-in connection. Raises HsmAnswerError and HsmUnreachableError."""
+    """Return a logged-in connection. Raises HsmAnswerError (a user of another role is not found) and
+    HsmUnreachableError.
+    """
     connection = Connection.connect(hsm.address, CONNECT_SECONDS)
     try:
         args = {"user": credential.user_name, "password": password, "client": client_name(credential)}
-        connection.call("login", args, deadline_seconds=LOGIN_SECONDS)
+        role = connection.call("login", args, deadline_seconds=LOGIN_SECONDS)["role"]
+        if role != credential.role:
+            raise HsmAnswerError(protocol.USER_NOT_FOUND, f"{credential.user_name} is no {credential.role}")
     except BaseException:
         connection.close()
         raise

@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from cryptography import x509
@@ -28,7 +29,8 @@ from kmsapp.caller import Caller
 from kmsapp.iam import credentials as access_keys
 from kmsapp.models import Account, CustomKeyStore, Group, KmsKey, Role, User
 from kmsapp.models.key_stores import ConnectionState
-from kmsapp.operations import key_creation
+from kmsapp.operations import key_creation, key_store_changes
+from kmsapp.operations.key_store_changes import KMSUSER
 
 ACCOUNT = "111122223333"
 OTHER_ACCOUNT = "444455556666"
@@ -111,10 +113,39 @@ def add_further_cluster() -> Cluster:
         for zone, subnet, network in zones
     )
     cluster = add_cluster(cluster_id, members)
-    path = settings.DATA / "demo" / f"{cluster_id}-kmsuser-password"
-    path.touch(mode=0o600)
-    path.write_text(credentials.current_password(cluster.credentials.get(user_name="kmsuser")) + "\n")
+    _write_password(cluster_id, credentials.current_password(cluster.credentials.get(user_name=KMSUSER)))
     return cluster
+
+
+def new_kmsuser_password(cluster_id: str) -> Path:
+    """Let the cluster's admin give kmsuser a new password, as a crypto officer would; return the file that holds it.
+
+    KMS is not told: that is what KeyStorePassword is for. Raises: DemoError.
+    """
+    cluster = Cluster.objects.filter(cluster_id=cluster_id).first()
+    if cluster is None:
+        raise DemoError(f"There is no cluster {cluster_id}.")
+    if cluster.key_stores.exclude(connection_state__in=[ConnectionState.DISCONNECTED, ConnectionState.FAILED]).exists():
+        raise DemoError(f"kmsuser of {cluster_id} is in use: disconnect its key store first.")
+    members = cluster.hsms.exclude(state=HsmState.DELETED)
+    if members.exclude(state=HsmState.ACTIVE).exists():
+        raise DemoError(f"Not all HSMs of {cluster_id} are ACTIVE, and kmsuser must have one password on all of them.")
+    password = credentials.draw_password()
+    admin = cluster.credentials.get(user_name="admin")
+    # Written down first: whatever is cut short, the password that some HSMs have by then is known.
+    path = _write_password(cluster_id, password)
+    for hsm in members:
+        with credentials.log_in(hsm, admin, credentials.current_password(admin)) as connection:
+            change = {"user": KMSUSER, "password": password}
+            connection.call("change_password", change, deadline_seconds=credentials.LOGIN_SECONDS)
+    return path
+
+
+def _write_password(cluster_id: str, password: str) -> Path:
+    path: Path = settings.DATA / "demo" / f"{cluster_id}-kmsuser-password"
+    path.touch(mode=0o600)
+    path.write_text(password + "\n")
+    return path
 
 
 def add_cluster(cluster_id: str, members: tuple[dict[str, str], ...]) -> Cluster:
@@ -140,7 +171,7 @@ def _new_cluster(cluster_id: str, members: tuple[dict[str, str], ...]) -> Cluste
             subnet_mapping={member["availability_zone"]: member["subnet_id"] for member in members},
             created_at=clock.now(),
         )
-        for name, role in (("admin", "admin"), ("kmsuser", "crypto-user")):
+        for name, role in (("admin", "admin"), (KMSUSER, "crypto-user")):
             sealed = credentials.seal(cluster_id, name, credentials.draw_password())
             ClusterCredential.objects.create(cluster=cluster, user_name=name, role=role, password_sealed=sealed)
         for member in members:
@@ -176,19 +207,13 @@ def _activate(cluster: Cluster) -> None:
 
 
 def _key_store(cluster: Cluster) -> CustomKeyStore:
-    store, _ = CustomKeyStore.objects.get_or_create(
-        custom_key_store_id=KEY_STORE_ID,
-        defaults={
-            "account": ACCOUNT,
-            "region": REGION,
-            "name": KEY_STORE_NAME,
-            "cluster": cluster,
-            "credential": cluster.credentials.get(user_name="kmsuser"),
-            "trust_anchor_certificate": cluster.trust_anchor,
-            "created_at": clock.now(),
-        },
-    )
-    return store
+    made = CustomKeyStore.objects.filter(custom_key_store_id=KEY_STORE_ID).first()
+    if made is not None:
+        return made
+    call = Call(_seeder(), "kms", "CreateCustomKeyStore", {}, ids.new_request_id(), read_only=False)
+    password = credentials.current_password(cluster.credentials.get(user_name=KMSUSER))
+    new = key_store_changes.NewStore(KEY_STORE_NAME, CLUSTER_ID, cluster.trust_anchor, password)
+    return key_store_changes.make_store(call, new, custom_key_store_id=KEY_STORE_ID)
 
 
 def _seeder() -> Caller:
@@ -263,5 +288,5 @@ def _wait(what: str, done: Callable[[], bool]) -> None:
     deadline = time.monotonic() + SECONDS
     while not done():
         if time.monotonic() > deadline:
-            raise DemoError(f"Waited {SECONDS} seconds for {what}.")
+            raise DemoError(f"Waited {SECONDS} seconds for {what}. Is the server running?")
         time.sleep(0.05)

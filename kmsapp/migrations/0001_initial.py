@@ -209,6 +209,10 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(fields=('account', 'region', 'name'), name='key_store_name_is_unique'),
         ),
         migrations.AddConstraint(
+            model_name='customkeystore',
+            constraint=models.UniqueConstraint(fields=('cluster',), name='one_key_store_per_cluster'),
+        ),
+        migrations.AddConstraint(
             model_name='group',
             constraint=models.UniqueConstraint(models.F('account'), django.db.models.functions.text.Lower('name'), name='group_name_is_unique_in_its_account'),
         ),

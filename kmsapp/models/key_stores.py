@@ -38,6 +38,7 @@ class CustomKeyStore(models.Model):
         ordering = ["name"]
         constraints = [
             models.UniqueConstraint(fields=["account", "region", "name"], name="key_store_name_is_unique"),
+            models.UniqueConstraint(fields=["cluster"], name="one_key_store_per_cluster"),
         ]
 
     def __str__(self) -> str:

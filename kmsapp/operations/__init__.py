@@ -11,6 +11,7 @@ MODULES = (
     "kmsapp.operations.tags",
     "kmsapp.operations.policies",
     "kmsapp.operations.key_stores",
+    "kmsapp.operations.key_store_changes",
     "kmsapp.operations.encryption",
     "kmsapp.operations.data_keys",
     "kmsapp.operations.clusters",

@@ -1,4 +1,4 @@
-"""DescribeCustomKeyStores, ConnectCustomKeyStore, DisconnectCustomKeyStore."""
+"""DescribeCustomKeyStores, ConnectCustomKeyStore, DisconnectCustomKeyStore; finding a key store for a caller."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ from kmsapp.registry import operation
 DESCRIBE_DEFAULT = 1000
 
 
-def find(call: Call, custom_key_store_id: str) -> CustomKeyStore:
-    """A key store of the caller's account and Region. Raises CustomKeyStoreNotFoundException."""
+def find(call: Call, custom_key_store_id: str, *, lock: bool = False) -> CustomKeyStore:
+    """A key store of the caller's account and Region. Raises CustomKeyStoreNotFoundException.
+
+    lock: until the end of the transaction nobody else changes the row.
+    """
+    rows = CustomKeyStore.objects.select_for_update(of=("self",)) if lock else CustomKeyStore.objects.all()
     store = (
-        CustomKeyStore.objects.select_related("cluster", "credential__cluster")
+        rows.select_related("cluster", "credential__cluster")
         .filter(account=call.caller.account, region=call.caller.region, custom_key_store_id=custom_key_store_id)
         .first()
     )
@@ -99,9 +103,10 @@ def connect_custom_key_store(call: Call, params: dict[str, Any]) -> dict[str, An
     call.audit_parameters["customKeyStoreId"] = params["CustomKeyStoreId"]
     access.account(call, "kms:ConnectCustomKeyStore")
     store = find(call, params["CustomKeyStoreId"])
+    tell_store(call, store)
     if store.connection_state in {ConnectionState.CONNECTED, ConnectionState.CONNECTING}:
         return {}  # AWS accepts it and changes nothing
-    _require_state(store, {ConnectionState.DISCONNECTED}, "Disconnect it first.")
+    require_state(store, {ConnectionState.DISCONNECTED}, "Disconnect it first.")
     _require_cluster_can_be_connected(store)
     _begin(call, store, ConnectionState.CONNECTING, from_states=[ConnectionState.DISCONNECTED])
     return {}
@@ -113,13 +118,20 @@ def disconnect_custom_key_store(call: Call, params: dict[str, Any]) -> dict[str,
     call.audit_parameters["customKeyStoreId"] = params["CustomKeyStoreId"]
     access.account(call, "kms:DisconnectCustomKeyStore")
     store = find(call, params["CustomKeyStoreId"])
+    tell_store(call, store)
     allowed = {ConnectionState.CONNECTED, ConnectionState.CONNECTING, ConnectionState.FAILED}
-    _require_state(store, allowed, "Only a store that is connected, connecting or failed can be disconnected.")
+    require_state(store, allowed, "Only a store that is connected, connecting or failed can be disconnected.")
     _begin(call, store, ConnectionState.DISCONNECTING, from_states=sorted(allowed))
     return {}
 
 
-def _require_state(store: CustomKeyStore, allowed: set[ConnectionState], advice: str) -> None:
+def tell_store(call: Call, store: CustomKeyStore) -> None:
+    """Let the audit record of a change say which store and cluster it was about."""
+    call.additional_event_data.update(customKeyStoreName=store.name, clusterId=store.cluster.cluster_id)
+
+
+def require_state(store: CustomKeyStore, allowed: set[ConnectionState], advice: str) -> None:
+    """Raise CustomKeyStoreInvalidStateException, which ends in the advice, unless the store is in an allowed state."""
     if store.connection_state not in allowed:
         raise CustomKeyStoreInvalidStateException(
             f"The custom key store {store.custom_key_store_id} is {store.connection_state}. {advice}"
@@ -144,5 +156,5 @@ def _begin(call: Call, store: CustomKeyStore, state: ConnectionState, *, from_st
         )
         if not begun:
             store.refresh_from_db()
-            _require_state(store, set(), "Its state has just changed. Look at it and try again.")
+            require_state(store, set(), "Its state has just changed. Look at it and try again.")
     key_store_jobs.carry_out_if_immediate()

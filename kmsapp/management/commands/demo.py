@@ -1,4 +1,4 @@
-"""`manage.py demo add-cluster`: one more ACTIVE cluster for the demo account, not bound to a key store."""
+"""`manage.py demo`: a further cluster for the demo account, and what its crypto officer would do there."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from hsmapp.device.protocol import HsmAnswerError, HsmUnreachableError
 from kmsapp import demo
 
 
@@ -15,16 +16,35 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("verb", choices=["add-cluster"])
+        verbs = parser.add_subparsers(dest="verb", required=True)
+        verbs.add_parser("add-cluster", help="one more ACTIVE cluster, not bound to a key store")
+        verbs.add_parser(
+            "kmsuser-password", help="give kmsuser of a cluster a new password, which KMS is not told"
+        ).add_argument("cluster_id")
 
     def handle(self, *args: object, **options: object) -> None:
         if not demo.is_seeded():
             raise CommandError(f"There is no demo in {settings.DATA}. Start bin/serve on it first.")
         try:
-            cluster = demo.add_further_cluster()
+            if options["verb"] == "add-cluster":
+                self._add_cluster()
+            else:
+                self._new_password(str(options["cluster_id"]))
         except demo.DemoError as error:
-            raise CommandError(f"{error} Is the server running?") from error
+            raise CommandError(str(error)) from error
+        except (HsmAnswerError, HsmUnreachableError) as error:
+            raise CommandError(f"An HSM did not do it: {error}") from error
+
+    def _add_cluster(self) -> None:
+        cluster = demo.add_further_cluster()
         folder = settings.DATA / "demo"
         self.stdout.write(f"{cluster.cluster_id} is {cluster.state} with {cluster.hsms.count()} HSMs.")
         self.stdout.write(f"kmsuser password: {folder / f'{cluster.cluster_id}-kmsuser-password'}")
         self.stdout.write(f"trust anchor:     {folder / f'{cluster.cluster_id}-customerCA.crt'}")
+
+    def _new_password(self, cluster_id: str) -> None:
+        path = demo.new_kmsuser_password(cluster_id)
+        self.stdout.write(f"kmsuser of {cluster_id} has a new password: {path}")
+        self.stdout.write(
+            "Tell it to KMS: UpdateCustomKeyStore with KeyStorePassword, while the store is disconnected."
+        )

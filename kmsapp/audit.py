@@ -40,19 +40,19 @@ _SOURCES = {
     "cloudhsm": "cloudhsm.amazonaws.com",
     "sts": "sts.amazonaws.com",
     "iam": "iam.amazonaws.com",
-    "console": "kms.amazonaws.com",
 }
 
 
-def event(call: Call, *, name: str = "", error: KmsError | None = None, response: Event | None = None) -> Event:
-    """The event of a call, or of a part of it (`name`: another operation than the call's own)."""
+def event(call: Call, *, error: KmsError | None = None, response: Event | None = None) -> Event:
+    """The event of a call, or of the part of it that is under way, by AWS's name of it."""
     caller = call.caller
+    service, _, name = call.recorded_as.partition(":")
     record: Event = {
         "eventVersion": "1.11",
         "userIdentity": _user_identity(call),
         "eventTime": clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "eventSource": _SOURCES[call.service],
-        "eventName": name or call.operation,
+        "eventSource": _SOURCES[service],
+        "eventName": name,
         "awsRegion": caller.region,
         "sourceIPAddress": caller.source_ip or "AWS Internal",
         "userAgent": caller.user_agent[:1024],

@@ -28,6 +28,18 @@ class Call:
     additional_event_data: dict[str, Any] = field(default_factory=dict)
     checked: list[str] = field(default_factory=list)  # actions that access.py allowed
     recorded: bool = False
+    recorded_as: str = ""  # AWS's name of what is being done, "kms:CreateKey"; empty: the operation's own
+
+    def __post_init__(self) -> None:
+        self.recorded_as = self.recorded_as or f"{self.service}:{self.operation}"
+
+    @contextmanager
+    def part(self, recorded_as: str, parameters: dict[str, Any]) -> Iterator[None]:
+        """A part that is an event of its own: what is recorded inside, and a refusal there, is recorded as that."""
+        whole = self.recorded_as, self.audit_parameters
+        self.recorded_as, self.audit_parameters = recorded_as, parameters
+        yield
+        self.recorded_as, self.audit_parameters = whole
 
     @contextmanager
     def change(self, response: dict[str, Any] | None = None) -> Iterator[None]:
@@ -36,10 +48,10 @@ class Call:
             yield
             self.record_change(response)
 
-    def record_change(self, response: dict[str, Any] | None = None, *, name: str = "") -> None:
+    def record_change(self, response: dict[str, Any] | None = None) -> None:
         """Raise the epoch and write the success, inside the transaction of the change."""
         from kmsapp import audit
 
         epochs.raise_epoch(self.caller.account)
-        audit.record_change(audit.event(self, name=name, response=response))
+        audit.record_change(audit.event(self, response=response))
         self.recorded = True

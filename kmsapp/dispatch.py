@@ -62,6 +62,7 @@ def _begin(caller: Caller, name: str, params: dict[str, Any], request_id: str) -
         params=params,
         request_id=request_id or ids.new_request_id(),
         read_only=found.read_only if found else True,
+        recorded_as=found.recorded_as if found else "",
     )
 
 

@@ -18,16 +18,20 @@ class Operation:
     name: str  # "kms:CreateKey"
     run: Run
     read_only: bool
+    recorded_as: str  # AWS's name of it in the audit record; empty: its own
 
 
 OPERATIONS: dict[str, Operation] = {}
 
 
-def operation(name: str, *, read_only: bool = False) -> Callable[[Run], Run]:
-    """Register the function as the operation `name`, which is service:Operation with the IAM prefix."""
+def operation(name: str, *, read_only: bool = False, recorded_as: str = "") -> Callable[[Run], Run]:
+    """Register the function as the operation `name`, which is service:Operation with the IAM prefix.
+
+    recorded_as: for an operation that AWS has not (console:…), the AWS operation that the audit record names.
+    """
 
     def register(run: Run) -> Run:
-        OPERATIONS[name] = Operation(name, run, read_only)
+        OPERATIONS[name] = Operation(name, run, read_only, recorded_as)
         return run
 
     return register

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 
 from hsmapp.models import MaskedKey
+from kmsapp import arns
 from kmsapp.models.key_stores import CustomKeyStore
 
 
@@ -45,7 +46,7 @@ class KmsKey(models.Model):
 
     @property
     def arn(self) -> str:
-        return f"arn:aws:kms:{self.region}:{self.account}:key/{self.key_id}"
+        return arns.key_arn(self.region, self.account, self.key_id)
 
 
 class Alias(models.Model):
@@ -68,7 +69,7 @@ class Alias(models.Model):
 
     @property
     def arn(self) -> str:
-        return f"arn:aws:kms:{self.region}:{self.account}:{self.name}"
+        return arns.alias_arn(self.region, self.account, self.name)
 
 
 class Tag(models.Model):

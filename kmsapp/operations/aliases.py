@@ -48,11 +48,15 @@ def require_free(account: str, region: str, alias_name: str) -> None:
 
 
 def write(key: KmsKey, alias_name: str) -> Alias:
-    """Write the row inside the caller's transaction. Raises IntegrityError if the name is taken by now."""
+    """Write the row inside the caller's transaction. Raises AlreadyExistsException if the name is taken by now."""
     now = clock.now()
-    return Alias.objects.create(
-        account=key.account, region=key.region, name=alias_name, key=key, created_at=now, updated_at=now
-    )
+    try:
+        with transaction.atomic():
+            return Alias.objects.create(
+                account=key.account, region=key.region, name=alias_name, key=key, created_at=now, updated_at=now
+            )
+    except IntegrityError as error:
+        raise taken(arns.alias_arn(key.region, key.account, alias_name)) from error
 
 
 @operation("kms:CreateAlias")
@@ -65,16 +69,12 @@ def create_alias(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         raise ValidationException("Aliases must refer to keys. Not aliases")
     found = access.key(call, target, "kms:CreateAlias")
     key_states.require("CreateAlias", found.key_state, found.arn)
-    try:
-        with call.change({"keyId": found.arn}):
-            key = KmsKey.objects.select_for_update().get(pk=found.pk)  # two callers must not make the 51st together
-            require_free(key.account, key.region, name)
-            if key.aliases.count() >= ALIASES_PER_KEY:
-                raise LimitExceededException(f"{key.arn} has {ALIASES_PER_KEY} aliases, as many as a key can have.")
-            with transaction.atomic():
-                write(key, name)
-    except IntegrityError as error:
-        raise taken(arns.alias_arn(found.region, found.account, name)) from error
+    with call.change({"keyId": found.arn}):
+        key = KmsKey.objects.select_for_update().get(pk=found.pk)  # two callers must not make the 51st together
+        require_free(key.account, key.region, name)
+        if key.aliases.count() >= ALIASES_PER_KEY:
+            raise LimitExceededException(f"{key.arn} has {ALIASES_PER_KEY} aliases, as many as a key can have.")
+        write(key, name)
     return {}
 
 

@@ -37,7 +37,7 @@ _SORTS = {
 }
 
 
-@operation("console:ListKeys", read_only=True)
+@operation("console:ListKeys", read_only=True, recorded_as="kms:ListKeys")
 def list_keys(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """One page of Customer managed keys.
 
@@ -68,15 +68,12 @@ def _matching(call: Call, text: str) -> QuerySet[KmsKey]:
 def _status_matches(text: str) -> Q:
     """Keys whose shown state has the text in it, such as "pending deletion" or "unavail"."""
     wanted = text.replace(" ", "").lower()
-    disconnected = Q(custom_key_store__isnull=False) & ~Q(custom_key_store__connection_state=ConnectionState.CONNECTED)
+    connected = Q(custom_key_store__isnull=True) | Q(custom_key_store__connection_state=ConnectionState.CONNECTED)
     found = Q(pk__in=[])
-    for state in (key_states.ENABLED, key_states.DISABLED):
-        if wanted in state.lower():
-            found |= Q(key_state=state) & ~disconnected
-    if wanted in key_states.PENDING_DELETION.lower():
-        found |= Q(key_state=key_states.PENDING_DELETION)
-    if wanted in key_states.UNAVAILABLE.lower():
-        found |= disconnected & ~Q(key_state=key_states.PENDING_DELETION)
+    for state in KmsKey.State.values:
+        for is_connected, rows in ((True, connected), (False, ~connected)):
+            if wanted in key_states.shown(state, store_connected=is_connected).lower():
+                found |= Q(key_state=state) & rows
     return found
 
 
@@ -102,7 +99,7 @@ def _list_entry(key: KmsKey, aliases: list[str]) -> dict[str, Any]:
     return {**key_metadata(key), "Aliases": aliases, "CustomKeyStoreName": name}
 
 
-@operation("console:DescribeKey", read_only=True)
+@operation("console:DescribeKey", read_only=True, recorded_as="kms:DescribeKey")
 def describe_key(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Everything of a key's page."""
     call.audit_parameters["keyId"] = params["KeyId"]
@@ -127,7 +124,7 @@ def describe_key(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@operation("console:ListKeyStores", read_only=True)
+@operation("console:ListKeyStores", read_only=True, recorded_as="kms:DescribeCustomKeyStores")
 def list_key_stores(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """The key stores of the account and Region, each with what its cluster has and whether a key can be made in it."""
     access.account(call, "kms:DescribeCustomKeyStores")
@@ -168,7 +165,7 @@ def _not_usable_because(store: CustomKeyStore, active: int, zones: int) -> str:
     return ""
 
 
-@operation("console:ListClusters", read_only=True)
+@operation("console:ListClusters", read_only=True, recorded_as="cloudhsm:DescribeClusters")
 def list_clusters(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """The clusters of the account and Region with their HSMs, key count and capacity."""
     access.account(call, "cloudhsm:DescribeClusters")
@@ -191,7 +188,7 @@ def _cluster_entry(row: Cluster) -> dict[str, Any]:
     }
 
 
-@operation("console:ListPrincipals", read_only=True)
+@operation("console:ListPrincipals", read_only=True, recorded_as="iam:ListUsers")
 def list_principals(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """The users and roles of the account, for the wizard's tables."""
     access.account(call, "iam:ListUsers")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
-
-from django.db import IntegrityError
 
 from hsmapp import clock, jobs, key_creation
 from hsmapp.errors import (
@@ -26,6 +24,8 @@ from kmsapp.call import Call
 from kmsapp.errors import (
     CloudHsmClusterInvalidConfigurationException,
     CustomKeyStoreInvalidStateException,
+    CustomKeyStoreNotFoundException,
+    DependencyTimeoutException,
     KmsError,
     KMSInternalException,
     LimitExceededException,
@@ -33,7 +33,7 @@ from kmsapp.errors import (
     ValidationException,
 )
 from kmsapp.models import CustomKeyStore, KmsKey, Tag
-from kmsapp.operations import aliases, key_stores, tags
+from kmsapp.operations import aliases, cluster_requirements, key_stores, tags
 from kmsapp.operations.keys import key_metadata, key_row
 from kmsapp.policy import defaults, documents
 from kmsapp.registry import operation
@@ -51,28 +51,37 @@ def create_key(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     return {"KeyMetadata": key_metadata(make_key(call, params, store))}
 
 
-@operation("console:CreateKeyWithAlias")
+@operation("console:CreateKeyWithAlias", recorded_as="kms:CreateKey")
 def create_key_with_alias(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """CreateKey and CreateAlias in one: the wizard's Finish. DraftId makes a repeated Finish give the same key."""
-    shapes.validate("kms", "CreateKey", params)
-    shapes.validate("kms", "CreateAlias", {"AliasName": params.get("AliasName"), "TargetKeyId": "alias"})
-    draft_id, alias_name = str(params.get("DraftId", "")), params["AliasName"]
+    """CreateKey and CreateAlias in one: the wizard's Finish. DraftId makes a repeated Finish give the same key.
+
+    It is recorded as the two, and a refusal as the one that was refused. A repeated Finish describes the key it made.
+    """
+    draft_id, alias_name = str(params.get("DraftId", "")), params.get("AliasName") or ""
     _audit_parameters(call, params)
-    call.audit_parameters["aliasName"] = alias_name
-    for action in ("kms:CreateKey", "kms:CreateAlias"):
-        access.account(call, action)
+    shapes.validate("kms", "CreateKey", params)
+    access.account(call, "kms:CreateKey")
+    with _alias_part(call, alias_name):
+        shapes.validate("kms", "CreateAlias", {"AliasName": alias_name, "TargetKeyId": "alias"})
+        access.account(call, "kms:CreateAlias")
     made = _made_for(call, draft_id)
     if made is not None:
         # The key is there, whatever has become of its store since; its alias is the one it was made with.
         first = made.aliases.order_by("pk").first()
         return {"KeyMetadata": key_metadata(made), "AliasName": first.name if first else alias_name}
     store = _prepare(call, params)
-    aliases.require_name(alias_name)
-    # An earlier Finish that was killed has left an open intent, which holds the alias until its deadline.
-    jobs.abandon_overdue_intents(clock.now())
-    aliases.require_free(call.caller.account, call.caller.region, alias_name)
+    with _alias_part(call, alias_name):
+        aliases.require_name(alias_name)
+        # An earlier Finish that was killed has left an open intent, which holds the alias until its deadline.
+        jobs.abandon_overdue_intents(clock.now())
+        aliases.require_free(call.caller.account, call.caller.region, alias_name)
     made = make_key(call, params, store, alias_name=alias_name, draft_id=draft_id)
     return {"KeyMetadata": key_metadata(made), "AliasName": alias_name}
+
+
+def _alias_part(call: Call, alias_name: str, **more: str) -> AbstractContextManager[None]:
+    """What AWS's console does as its second call."""
+    return call.part("kms:CreateAlias", {"aliasName": alias_name, **more})
 
 
 def _audit_parameters(call: Call, params: dict[str, Any]) -> None:
@@ -94,11 +103,7 @@ def _prepare(call: Call, params: dict[str, Any]) -> CustomKeyStore:
     if params.get("Tags"):
         access.account(call, "kms:TagResource")
     store = key_stores.find(call, params["CustomKeyStoreId"])
-    if not store.is_connected:
-        raise CustomKeyStoreInvalidStateException(
-            f"The custom key store {store.custom_key_store_id} is {store.connection_state}. "
-            "Connect it and try again when its connection state is CONNECTED."
-        )
+    _require_connected(store)
     _require_active_cluster(store)
     tags.require_valid(params.get("Tags") or [])
     if params.get("Policy") is not None:
@@ -149,6 +154,14 @@ def _require_supported(origin: str, params: dict[str, Any]) -> None:
         raise UnsupportedOperationException("Multi-Region keys are not supported in a custom key store.")
 
 
+def _require_connected(store: CustomKeyStore) -> None:
+    if not store.is_connected:
+        raise CustomKeyStoreInvalidStateException(
+            f"The custom key store {store.custom_key_store_id} is {store.connection_state}. "
+            "Connect it and try again when its connection state is CONNECTED."
+        )
+
+
 def _require_active_cluster(store: CustomKeyStore) -> None:
     if store.cluster.state not in {ClusterState.ACTIVE, ClusterState.UPDATE_IN_PROGRESS}:
         raise CloudHsmClusterInvalidConfigurationException(
@@ -166,6 +179,7 @@ def _made_for(call: Call, draft_id: str) -> KmsKey | None:
     key = KmsKey.objects.filter(account=call.caller.account, material__label=done.label).first()
     if key is None:
         return None
+    call.recorded_as, call.read_only, call.audit_parameters = "kms:DescribeKey", True, {"keyId": key.key_id}
     call.resources.append(key.arn)
     return key_row(key.pk)
 
@@ -197,18 +211,18 @@ def make_key(
         reserves=arns.alias_arn(caller.region, caller.account, alias_name) if alias_name else "",
         requested_by=draft_id,
     )
-    with _translated(store, alias_arn=new.reserves), _as_before(call):
+    with _translated(call, store, alias_name), _as_before(call):
         return key_creation.create_key(new, _committer(call, key, params.get("Tags") or [], alias_name))
 
 
 @contextmanager
 def _as_before(call: Call) -> Iterator[None]:
     """A key that was not made after all must not stand in the record of the refusal."""
-    resources, shown = list(call.resources), dict(call.audit_parameters)
+    resources = list(call.resources)
     try:
         yield
     except BaseException:
-        call.resources[:], call.audit_parameters = resources, shown
+        call.resources[:] = resources
         call.additional_event_data.clear()
         raise
 
@@ -225,14 +239,13 @@ def _committer(
         key.save(force_insert=True)
         Tag.objects.bulk_create(Tag(key=key, tag_key=tag["TagKey"], tag_value=tag["TagValue"]) for tag in tag_list)
         call.resources[:] = [key.arn]
-        if alias_name:
-            aliases.write(key, alias_name)
         call.additional_event_data["backingKey"] = json.dumps({"backingKeyId": material.backing_key_id})
-        call.record_change(_response_elements(key), name="CreateKey")
+        call.record_change(_response_elements(key))
         call.additional_event_data.clear()
         if alias_name:
-            call.audit_parameters = {"aliasName": alias_name, "targetKeyId": key.key_id}
-            call.record_change({"keyId": key.arn}, name="CreateAlias")
+            with _alias_part(call, alias_name, targetKeyId=key.key_id):
+                aliases.write(key, alias_name)
+                call.record_change({"keyId": key.arn})
         return key
 
     return commit
@@ -240,12 +253,10 @@ def _committer(
 
 def _require_store_still_connected(store_pk: int) -> None:
     """A store disconnected while the key was being made must not end up with one more key than was shown then."""
-    store = CustomKeyStore.objects.select_for_update().get(pk=store_pk)
-    if not store.is_connected:
-        raise CustomKeyStoreInvalidStateException(
-            f"The custom key store {store.custom_key_store_id} is {store.connection_state}. "
-            "Connect it and try again when its connection state is CONNECTED."
-        )
+    store = CustomKeyStore.objects.select_for_update().filter(pk=store_pk).first()
+    if store is None:
+        raise CustomKeyStoreNotFoundException("The custom key store was deleted while the key was being made.")
+    _require_connected(store)
 
 
 def _response_elements(key: KmsKey) -> dict[str, Any]:
@@ -254,39 +265,35 @@ def _response_elements(key: KmsKey) -> dict[str, Any]:
     return {"keyMetadata": shown}
 
 
-class _translated:  # noqa: N801 - reads as what it does at its one use
+@contextmanager
+def _translated(call: Call, store: CustomKeyStore, alias_name: str) -> Iterator[None]:
     """AWS's names for what a cluster says while a key is being made."""
+    try:
+        yield
+    except ReservedError as error:
+        with _alias_part(call, alias_name):
+            raise aliases.taken(arns.alias_arn(call.caller.region, call.caller.account, alias_name)) from error
+    except HsmError as error:
+        raise _answer(store, error) from error
 
-    def __init__(self, store: CustomKeyStore, *, alias_arn: str):
-        self._store = store
-        self._alias_arn = alias_arn
 
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, HsmError):
-            raise self._answer(error) from error
-        if isinstance(error, IntegrityError) and self._alias_arn:
-            raise aliases.taken(self._alias_arn) from error
-
-    def _answer(self, error: HsmError) -> KmsError:
-        cluster_id = self._store.cluster.cluster_id
-        match error:
-            case NotEnoughHsmsError(active=active, zones=zones, needed=needed):
-                return CloudHsmClusterInvalidConfigurationException(
-                    f"The CloudHSM cluster {cluster_id} has {active} active HSMs in {zones} Availability Zones. "
-                    f"It needs at least {needed} active HSMs in different Availability Zones. Add an HSM and try again."
-                )
-            case ReservedError():
-                return aliases.taken(self._alias_arn)
-            case CapacityError():
-                return LimitExceededException(
-                    f"The CloudHSM cluster {cluster_id} holds {self._store.cluster.capacity} keys, as many as it can."
-                )
-            case NoHsmAnswersError():
-                return CloudHsmClusterInvalidConfigurationException(
-                    f"No HSM of the CloudHSM cluster {cluster_id} answers. Check its HSMs and try again."
-                )
-            case KeyMaterialError() | IntentLostError():
-                return KMSInternalException("The key could not be made in the CloudHSM cluster. Try again.")
-        return KMSInternalException("The CloudHSM cluster failed.")
+def _answer(store: CustomKeyStore, error: HsmError) -> KmsError:
+    cluster_id = store.cluster.cluster_id
+    match error:
+        case NotEnoughHsmsError():
+            return cluster_requirements.too_few_hsms(store.cluster, error)
+        case CapacityError():
+            return LimitExceededException(
+                f"The CloudHSM cluster {cluster_id} holds {store.cluster.capacity} keys, as many as it can."
+            )
+        case NoHsmAnswersError():
+            return CloudHsmClusterInvalidConfigurationException(
+                f"No HSM of the CloudHSM cluster {cluster_id} answers. Check its HSMs and try again."
+            )
+        case IntentLostError():
+            return DependencyTimeoutException(
+                f"The CloudHSM cluster {cluster_id} did not make the key within {key_creation.INTENT_SECONDS} seconds."
+            )
+        case KeyMaterialError():
+            return KMSInternalException("The key could not be made in the CloudHSM cluster. Try again.")
+    return KMSInternalException("The CloudHSM cluster failed.")

@@ -31,3 +31,9 @@ def encrypt(key_id: str, plaintext: bytes, **params: Any) -> bytes:
 def decrypt(blob: bytes, **params: Any) -> bytes:
     plaintext: bytes = call("Decrypt", CiphertextBlob=blob, **params)["Plaintext"]
     return plaintext
+
+
+def finish(*, alias: str, draft: str, **params: Any) -> dict[str, Any]:
+    """The wizard's Finish."""
+    given = {"Origin": "AWS_CLOUDHSM", "CustomKeyStoreId": demo.KEY_STORE_ID, **params}
+    return call("console:CreateKeyWithAlias", AliasName=f"alias/{alias}", DraftId=draft, **given)

@@ -22,11 +22,11 @@ QUEUE_LENGTH = 16
 @dataclass(frozen=True)
 class HashJob:
     """work: runs in the hashing thread, touches nothing shared. finish: takes its result on the main thread and gives
-    the answer.
+    the answer, or a further job if what it was hashed for has changed meanwhile.
     """
 
     work: Callable[[], Any]
-    finish: Callable[[Any], dict[str, Any]]
+    finish: Callable[[Any], dict[str, Any] | HashJob]
 
 
 class HashingThread:

@@ -16,12 +16,13 @@ SUPERVISOR = "supervisor"
 
 @dataclass(eq=False)
 class Session:
-    """One connection. role: None until it has logged in."""
+    """One connection. role: None until it has logged in. password_hash: of the password that it showed then."""
 
     role: str | None = None
     user: str = ""
     client: str = ""
     end_after_answer: bool = False
+    password_hash: bytes = field(default=b"", repr=False)
 
 
 @dataclass

@@ -88,6 +88,8 @@ class Keys:
                 known.handles.append(stored.handle)
             else:
                 known.others.append((stored.handle, stored.id))
+                if known.owner is None and self._journal.owner(stored.label, stored.id) is not None:
+                    self._promote(known, stored.id)
         self._labels = sorted(self._keys)
 
     def __len__(self) -> int:
@@ -204,10 +206,10 @@ class Keys:
         After a crash at any line the key is there and good, or a further call makes it so: the owner is on the disk
         before the object, and an object that does not pass is replaced.
         """
-        key = self._keys.get(label)
-        if key is not None and self._is_good(key, owner, id_, check, supervisor=supervisor):
+        key, foreign = self._to_restore(label, id_, supervisor=supervisor)
+        if key is not None and self._is_good(key, owner, check, supervisor=supervisor):
             return False
-        if key is None:
+        if key is None and not foreign:
             self._refuse_when_full()
         self._need_masking_key()
         self._try_masked(label, id_, masked, check)
@@ -219,13 +221,34 @@ class Keys:
         if not self._passes(handle, label, id_, check):
             self._token.objects.destroy(handle)
             raise HsmAnswerError(MASKED_KEY_WRONG, f"the key made for {label} fails its check")
-        others = key.others if key is not None else []
-        self._put(Key(label, id_, [handle], owner, checked_at=self._clock(), others=others))
+        self._put(Key(label, id_, [handle], owner, checked_at=self._clock(), others=foreign))
         return True
 
-    def _is_good(self, key: Key, owner: str, id_: str, check: bytes, *, supervisor: bool) -> bool:
+    def _to_restore(self, label: str, id_: str, *, supervisor: bool) -> tuple[Key | None, list[tuple[int, str]]]:
+        """Return the key with this label and id, if there is one, and the label's other objects, which stay.
+
+        What no HSM user owns cannot keep a label from its key. Raises: HsmAnswerError KeyExists.
+        """
+        key = self._keys.get(label)
+        if key is None:
+            return None, []
         if key.id != id_:
-            raise HsmAnswerError(KEY_EXISTS, f"there is another key {key.label} already")
+            if key.owner is not None and not supervisor:
+                raise HsmAnswerError(KEY_EXISTS, f"there is another key {label} already")
+            if id_ not in (other for _handle, other in key.others):
+                return None, [(handle, key.id) for handle in key.handles] + key.others
+            self._promote(key, id_)
+        return key, key.others
+
+    def _promote(self, key: Key, id_: str) -> None:
+        """Make the objects with this id the label's own, and what was that before others."""
+        before = [(handle, key.id) for handle in key.handles]
+        key.handles = [handle for handle, other in key.others if other == id_]
+        key.others = before + [(handle, other) for handle, other in key.others if other != id_]
+        key.id, key.owner = id_, self._journal.owner(key.label, id_)
+        key.checked_at, key.damaged = None, False
+
+    def _is_good(self, key: Key, owner: str, check: bytes, *, supervisor: bool) -> bool:
         if key.owner is not None and key.owner != owner and not supervisor:
             raise _not_found(key.label)
         try:
@@ -235,7 +258,7 @@ class Keys:
                 return False
             raise
         if key.owner is None:
-            self._journal.note(key.label, id_, owner)
+            self._journal.note(key.label, key.id, owner)
             key.owner = owner
         return True
 
@@ -308,9 +331,9 @@ class Keys:
         destroyed = len(key.handles)
         self._drop(key)
         if key.others:
-            (handle, id_), *rest = key.others
-            owner = self._journal.owner(key.label, id_)
-            self._put(Key(key.label, id_, [handle], owner, others=rest))
+            key.handles = []
+            self._promote(key, key.others[0][1])
+            self._put(key)
         return destroyed
 
     def _destroy_handles(self, handles: list[int]) -> None:

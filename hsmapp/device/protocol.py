@@ -34,6 +34,7 @@ NOT_LOGGED_IN = "NotLoggedIn"
 NOT_SERVING = "NotServing"
 USER_NOT_FOUND = "UserNotFound"
 WRONG_PASSWORD = "WrongPassword"  # noqa: S105 - the name of an error
+PASSWORD_CHANGED = "PasswordChanged"  # noqa: S105 - the name of an error
 USER_LOCKED = "UserLocked"
 USER_EXISTS = "UserExists"
 BUSY = "Busy"

@@ -152,14 +152,15 @@ class Server:
             self._handle_peer(peer, event, now)
 
     def _handle_peer(self, peer: Peer, event: int, now: float) -> None:
-        if event & select.EPOLLIN:
+        if event & _HUNG_UP:
+            # What it had still asked for is not done either: it has stopped waiting and may have gone elsewhere.
+            self._close(peer)
+        elif event & select.EPOLLIN:
             self._read(peer, now)
         elif event & select.EPOLLOUT:
             self._send(peer, now)
             if not peer.unsent:
                 self._ready.append(peer)
-        elif event & _HUNG_UP:
-            self._close(peer)
 
     def _accept(self, now: float) -> None:
         for _ in range(_ACCEPTS_PER_TURN):
@@ -222,12 +223,11 @@ class Server:
             raise
         except Exception as error:  # the last stage: a defect costs one answer, not the HSM
             return _defect(error)
-        if not isinstance(result, HashJob):
-            return ["ok", result]
-        if not self._hashing.submit(result, peer):
-            return ["error", BUSY, "too many logins at once; try again"]
-        peer.hashing = True
-        return None
+        return self._hash(peer, result) if isinstance(result, HashJob) else ["ok", result]
+
+    def _hash(self, peer: Peer, job: HashJob) -> list[Any] | None:
+        peer.hashing = self._hashing.submit(job, peer)
+        return None if peer.hashing else ["error", BUSY, "too many logins at once; try again"]
 
     def _take_hashes(self, now: float) -> None:
         for job, tag, result in self._hashing.finished():
@@ -235,9 +235,23 @@ class Server:
             if not isinstance(peer, Peer) or peer.closed:
                 continue
             peer.hashing = False
-            self._reply(peer, _finish(job, result), now)
+            answer = self._finish(peer, job, result)
+            if answer is not None:
+                self._reply(peer, answer, now)
             self._end_sessions()
             self._watch(peer)
+
+    def _finish(self, peer: Peer, job: HashJob, hashed: Any) -> list[Any] | None:
+        """Return the answer, or None if it takes another hash."""
+        try:
+            if isinstance(hashed, Exception):
+                raise hashed
+            result = job.finish(hashed)
+        except HsmAnswerError as error:
+            return ["error", error.name, error.message]
+        except Exception as error:  # the last stage, as in _answer
+            return _defect(error)
+        return self._hash(peer, result) if isinstance(result, HashJob) else ["ok", result]
 
     def _reply(self, peer: Peer, answer: list[Any], now: float) -> None:
         try:
@@ -320,17 +334,6 @@ def peer_uid(connected: socket.socket) -> int:
         connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     )
     return int(uid)
-
-
-def _finish(job: HashJob, result: Any) -> list[Any]:
-    try:
-        if isinstance(result, Exception):
-            raise result
-        return ["ok", job.finish(result)]
-    except HsmAnswerError as error:
-        return ["error", error.name, error.message]
-    except Exception as error:  # the last stage, as in Server._answer
-        return _defect(error)
 
 
 def _defect(error: Exception) -> list[Any]:

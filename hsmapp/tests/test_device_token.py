@@ -14,8 +14,18 @@ from pkcs11.exceptions import PKCS11Error
 
 from hsmapp.device import opening
 from hsmapp.device.keys import check_aad
+from hsmapp.device.protocol import HsmAnswerError
 from hsmapp.device.token import MASKING_KEY_LABEL, Token, TokenRefusedError
-from hsmapp.tests.device_process import PASSWORD, SHARED_DATA, DeviceProcess, MaskedKey, activated, ask, new_key
+from hsmapp.tests.device_process import (
+    PASSWORD,
+    SHARED_DATA,
+    DeviceProcess,
+    MaskedKey,
+    activated,
+    ask,
+    generate,
+    new_key,
+)
 
 VECTORS = SHARED_DATA / "wycheproof" / "aes_gcm_test.json.gz"
 
@@ -245,6 +255,61 @@ def test_two_objects_with_one_label_are_both_known_and_the_good_one_is_used(
             assert opened == {"plaintext": b"secret"}
         ask(connection, "encrypt", label=key.label, check=key.check, plaintext=b"", aad=b"")
         assert ask(connection, "destroy_key", label=key.label, id=key.id) == {"destroyed": 4}
+    device.stop()
+
+
+def put_beside(device: DeviceProcess, label: str, *ids: str) -> None:
+    """What another program with the PIN can do: an AES key of its own under a label that is taken."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOFTHSM2_CONF", str(device.folder / opening.SOFTHSM_CONFIGURATION))
+        token = open_token(device)
+        for id_ in ids:
+            session(token).generate_key(KeyType.AES, 256, label=label, id=id_.encode(), store=True)
+        token.session.close()
+
+
+@pytest.mark.parametrize("owned", [True, False], ids=["made here", "known to no owner journal"])
+def test_a_foreign_object_with_a_keys_label_keeps_nobody_from_the_key(tmp_path: Path, owned: bool) -> None:
+    device = activated(tmp_path)
+    with device.login("kmsuser", PASSWORD) as connection:
+        key = new_key(connection)
+    device.stop()
+    put_beside(device, key.label, "f" * 64, "0" * 64, "", "f" * 64)
+    if not owned:
+        (device.folder / opening.OWNERS).unlink()
+    for made in (False, False):
+        device.start()
+        with device.control() as control:
+            ask(control, "serve")
+        with device.login("kmsuser", PASSWORD) as connection:
+            if not owned:
+                assert ask(connection, "restore_key", **key.arguments) == {"made": made}
+            sealed = ask(connection, "encrypt", label=key.label, check=key.check, plaintext=b"secret", aad=b"")
+            opened = ask(connection, "decrypt", label=key.label, check=key.check, aad=b"", **sealed)
+            assert opened == {"plaintext": b"secret"}
+        with device.control() as control:
+            assert ask(control, "list_keys")["duplicates"] == [key.label]
+        device.stop()
+
+
+def test_a_key_is_made_beside_a_foreign_object_with_its_label(tmp_path: Path) -> None:
+    device = activated(tmp_path)
+    with device.login("kmsuser", PASSWORD) as connection:
+        key = generate(connection)
+    device.stop()
+    put_beside(device, key.label, "f" * 64)
+    device.start()
+    with device.control() as control:
+        ask(control, "serve")
+    with device.login("kmsuser", PASSWORD) as connection:
+        wrong = key.arguments | {"masked": bytes(40)}
+        with pytest.raises(HsmAnswerError, match="MaskedKeyWrong"):
+            ask(connection, "restore_key", **wrong)
+        assert ask(connection, "restore_key", **key.arguments) == {"made": True}
+        ask(connection, "encrypt", label=key.label, check=key.check, plaintext=b"", aad=b"")
+        assert ask(connection, "destroy_key", label=key.label, id=key.id) == {"destroyed": 1}
+    with device.control() as control:
+        assert ask(control, "list_keys")["keys"] == [[key.label, "f" * 64, None]]
     device.stop()
 
 

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hsmapp.device.hsm_users import HsmUsers, UsersFileError, hash_password
-from hsmapp.device.protocol import Connection, HsmAnswerError, HsmUnreachableError
-from hsmapp.tests.device_process import ADMIN_PASSWORD, PASSWORD, DeviceProcess, activated, ask, new_key
+from hsmapp.device.protocol import HEADER, Connection, HsmAnswerError, HsmUnreachableError, pack, unpack
+from hsmapp.tests.device_process import ADMIN_PASSWORD, DEADLINE, PASSWORD, DeviceProcess, activated, ask, new_key
 
 
 @pytest.fixture
@@ -105,6 +107,77 @@ def test_a_crypto_user_changes_its_own_password_and_no_other(shared: DeviceProce
         assert login_refusal(shared, "kmsuser", PASSWORD) == "WrongPassword"
         ask(connection, "change_password", user="kmsuser", password=PASSWORD)
     shared.login("kmsuser", PASSWORD).close()
+
+
+def frozen_while(device: DeviceProcess, *requests: tuple[Connection, str, Mapping[str, object]]) -> list[Any]:
+    """Send all requests, in this order, to a process that reads them only afterwards; return the answers."""
+    sockets = [connection._socket for connection, _op, _args in requests]
+    device.running.send_signal(signal.SIGSTOP)
+    for connected, (_connection, op, args) in zip(sockets, requests, strict=True):
+        assert connected is not None
+        connected.sendall(pack([op, args]))
+    device.running.send_signal(signal.SIGCONT)
+    answers = []
+    for connected in sockets:
+        assert connected is not None
+        connected.settimeout(DEADLINE)
+        answers.append(unpack(connected.recv(65536)[HEADER.size :]))
+    return answers
+
+
+def test_a_login_that_overlaps_a_change_is_judged_by_the_new_password(device: DeviceProcess) -> None:
+    """The login is queued behind the change's hash, while the old password still counts."""
+    with device.login("kmsuser", PASSWORD) as first, device.connect() as late, device.connect() as early:
+        old = {"user": "kmsuser", "password": PASSWORD, "client": "late"}
+        new = {"user": "kmsuser", "password": "another-password", "client": "early"}
+        answers = frozen_while(
+            device,
+            (first, "change_password", {"user": "kmsuser", "password": "another-password"}),
+            (late, "login", old),
+            (early, "login", new),
+        )
+        assert [answer[:2] for answer in answers] == [["ok", {}], ["error", "WrongPassword"], ["ok", answers[2][1]]]
+
+
+def test_logins_with_the_new_password_during_a_change_lock_nobody_out(device: DeviceProcess) -> None:
+    new = {"user": "kmsuser", "password": "another-password", "client": "pool"}
+    with device.login("kmsuser", PASSWORD) as first:
+        pool = [device.connect() for _ in range(6)]
+        change = {"user": "kmsuser", "password": "another-password"}
+        answers = frozen_while(
+            device, (first, "change_password", change), *((connection, "login", new) for connection in pool)
+        )
+        assert [answer[0] for answer in answers] == ["ok"] * 7
+        for connection in pool:
+            connection.close()
+
+
+def test_a_change_that_was_overtaken_by_another_changes_nothing(device: DeviceProcess) -> None:
+    first, second = device.login("kmsuser", PASSWORD), device.login("kmsuser", PASSWORD)
+    with first, second:
+        ask(second, "change_password", user="kmsuser", password="the-second-password")
+        assert refusal(first, "change_password", user="kmsuser", password="the-first-password") == "PasswordChanged"
+        ask(second, "change_password", user="kmsuser", password="the-third-password")
+        ask(first, "list_keys")
+        both = frozen_while(
+            device,
+            (second, "change_password", {"user": "kmsuser", "password": "the-fourth-password"}),
+            (first, "change_password", {"user": "kmsuser", "password": "the-fifth-password"}),
+        )
+        assert [both[0], both[1][:2]] == [["ok", {}], ["error", "PasswordChanged"]]
+    device.login("kmsuser", "the-fourth-password").close()
+
+
+def test_an_hsm_that_was_frozen_does_not_do_what_its_client_no_longer_waits_for(device: DeviceProcess) -> None:
+    with device.login("kmsuser", PASSWORD) as connection:
+        key = new_key(connection)
+    impatient = device.login("kmsuser", PASSWORD)
+    device.running.send_signal(signal.SIGSTOP)
+    with pytest.raises(HsmUnreachableError):
+        impatient.call("destroy_key", {"label": key.label, "id": key.id}, deadline_seconds=0.05)
+    device.running.send_signal(signal.SIGCONT)
+    with device.login("kmsuser", PASSWORD) as connection:
+        assert ask(connection, "list_keys")["keys"] == [[key.label, key.id]]
 
 
 @pytest.mark.parametrize("password", ["short", "x" * 33, "with-a-nul\0"], ids=["too short", "too long", "NUL"])

@@ -32,14 +32,23 @@ def login(hsm: Hsm, session: Session, given: Arguments) -> Answer:
     """
     if session.role is not None:
         raise HsmAnswerError(BAD_REQUEST, "this connection has logged in already")
-    name, password = given["user"].lower(), given["password"]
+    return _verify(hsm, session, given["user"].lower(), given["password"], given["client"])
+
+
+def _verify(hsm: Hsm, session: Session, name: str, password: str, client: str) -> HashJob:
     user = hsm.users.find(name)
     if user is not None:
         _refuse_login(hsm, name)
     hashed = DUMMY_HASH if user is None else user.hashed
-    return HashJob(
-        lambda: verify_password(password, hashed), lambda good: _logged_in(hsm, session, name, given["client"], good)
-    )
+
+    def finish(good: bool) -> dict[str, Any] | HashJob:
+        now = hsm.users.find(name)
+        if now is not None and now.hashed != hashed:
+            # The password was changed while this one was compared with the old one: that verdict says nothing.
+            return _verify(hsm, session, name, password, client)
+        return _logged_in(hsm, session, name, client, good)
+
+    return HashJob(lambda: verify_password(password, hashed), finish)
 
 
 def _refuse_login(hsm: Hsm, name: str) -> None:
@@ -64,6 +73,7 @@ def _logged_in(hsm: Hsm, session: Session, name: str, client: str, good: bool) -
         raise HsmAnswerError(WRONG_PASSWORD, f"wrong password for the HSM user {name!r}")
     hsm.users.note_success(name)
     session.role, session.user, session.client = user.role, user.name, client
+    session.password_hash = user.hashed
     return {"role": user.role}
 
 

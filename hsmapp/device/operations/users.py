@@ -12,8 +12,10 @@ from hsmapp.device.operations.operation import CONTROL, LOGGED_IN, USERS, Answer
 from hsmapp.device.protocol import (
     BAD_REQUEST,
     NOT_PERMITTED,
+    PASSWORD_CHANGED,
     ROLE_ADMIN,
     ROLE_CRYPTO_USER,
+    ROLES,
     USER_EXISTS,
     HsmAnswerError,
 )
@@ -41,14 +43,26 @@ def activate(hsm: Hsm, _session: Session, given: Arguments) -> Answer:
 
 
 def change_password(hsm: Hsm, session: Session, given: Arguments) -> Answer:
-    """Change one's own password, or as an admin anyone's, which unlocks the user."""
+    """Change one's own password, or as an admin anyone's, which unlocks the user.
+
+    One's own only if nobody has changed it since this connection logged in: a change that was held up must not undo a
+    later one that its client knows nothing of.
+    """
     name, password = given["user"], given["password"]
     if session.role == ROLE_CRYPTO_USER and name != session.user:
         raise HsmAnswerError(NOT_PERMITTED, "a crypto user changes its own password only")
     hsm.users.get(name)
 
+    own = session.role in ROLES and name == session.user
+
     def finish(hashed: bytes) -> dict[str, Any]:
+        if own and hsm.users.get(name).hashed != session.password_hash:
+            raise HsmAnswerError(
+                PASSWORD_CHANGED, f"the password of {name!r} was changed after this connection had logged in"
+            )
         hsm.users.set_password(name, hashed)
+        if own:
+            session.password_hash = hashed
         return {}
 
     return HashJob(lambda: hash_password(password), finish)

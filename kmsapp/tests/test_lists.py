@@ -58,13 +58,21 @@ def add_tag(number: int) -> None:
 def add_store(number: int) -> None:
     store = CustomKeyStore.objects.get(custom_key_store_id=demo.KEY_STORE_ID)
     store.pk, store.custom_key_store_id, store.name = None, f"cks-{number:017x}", f"store {number}"
+    # A cluster has one key store at most. This one is in no list of clusters that the tests count.
+    store.cluster = copy_of_cluster(f"cluster-of-{number:08}", region="eu-central-1")
     store.save(force_insert=True)
 
 
 def add_cluster(number: int) -> None:
+    copy_of_cluster(f"cluster-{number:011}")
+
+
+def copy_of_cluster(cluster_id: str, **fields: str) -> Cluster:
     cluster = Cluster.objects.get(cluster_id=demo.CLUSTER_ID)
-    cluster.pk, cluster.cluster_id = None, f"cluster-{number:011}"
+    for name, value in {"pk": None, "cluster_id": cluster_id, **fields}.items():
+        setattr(cluster, name, value)
     cluster.save(force_insert=True)
+    return cluster
 
 
 @dataclass(frozen=True)

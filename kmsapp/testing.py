@@ -60,7 +60,9 @@ class Server:
     def __init__(self, data: Path, *options: str, port: int | None = None):
         self.data = data
         self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        is_tls = "--tls" in options
+        self.url = f"{'https' if is_tls else 'http'}://127.0.0.1:{self.port}"
+        self.ca_file = data / "tls" / "root.crt" if is_tls else None  # what clients are to trust
         self.output = data.with_name(f"{data.name}.output")
         self._options = options
         self._seen: set[tuple[int, str]] = set()
@@ -142,6 +144,7 @@ class Casemate:
             service,
             region_name=region,
             endpoint_url=self.url,
+            verify=str(self.server.ca_file) if self.server.ca_file else None,
             aws_access_key_id=who.access_key_id,
             aws_secret_access_key=who.secret_access_key,
             config=Config(**{"retries": {"total_max_attempts": 1}, "read_timeout": 30, **config}),
@@ -167,6 +170,7 @@ class Casemate:
         return {
             **clean_environment(),
             "AWS_ENDPOINT_URL": self.url,
+            **({"AWS_CA_BUNDLE": str(self.server.ca_file)} if self.server.ca_file else {}),
             "AWS_ACCESS_KEY_ID": who.access_key_id,
             "AWS_SECRET_ACCESS_KEY": who.secret_access_key,
             "AWS_DEFAULT_REGION": region,

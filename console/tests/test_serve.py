@@ -240,9 +240,9 @@ def test_a_data_folder_in_use_is_refused(running: Server) -> None:
 REFUSED_OPTIONS = {
     "others could listen": (["--host", "0.0.0.0"], "--insecure"),  # noqa: S104
     "the demo on an address that others reach": (["--host", "0.0.0.0", "--insecure"], "--empty"),  # noqa: S104
-    "TLS": (["--tls"], "not built yet"),
-    "a seed file": (["--seed", "seed.yaml"], "not built yet"),
-    "quotas": (["--quotas", "aws"], "not built yet"),
+    "the demo on an address that others reach, by TLS": (["--host", "0.0.0.0", "--tls"], "--empty"),  # noqa: S104
+    "a seed file": (["--seed", "seed.yaml"], "--seed is not built yet"),
+    "quotas": (["--quotas", "aws"], "--quotas aws is not built yet"),
     "no such address": (["--host", "203.0.113.7", "--insecure", "--empty"], "can't be used"),
     "no workers": (["--workers", "0"], "--workers 0"),
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from console.serving import tls
 from console.serving.options import Options
-from hsmapp.device.durable import write_durably
+from hsmapp.durable import write_durably
 
 # account, user_name, password, access_key_id, secret_access_key
 Person = Mapping[str, str]

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from console.serving.options import EVERY_ADDRESS, CannotStartError, Options
-from hsmapp.device.durable import write_durably
+from hsmapp.durable import write_durably
 
 ROOT_LIFE = datetime.timedelta(days=3653)
 SERVER_LIFE = datetime.timedelta(days=397)  # browsers refuse certificates that live longer than 398 days

@@ -21,8 +21,8 @@ from pathlib import Path
 import msgpack
 from argon2.low_level import Type, hash_secret_raw
 
-from hsmapp.device.durable import write_durably
 from hsmapp.device.protocol import ROLE_CRYPTO_USER, ROLES, USER_EXISTS, USER_NOT_FOUND, HsmAnswerError
+from hsmapp.durable import write_durably
 
 # KMS draws its kmsuser passwords at random with 32 characters and people's are slowed down by the lockout, so the
 # cost is that of a quick login: about 10 ms. The parameters are in the first byte of each hash, so that they can be

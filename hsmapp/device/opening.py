@@ -11,12 +11,12 @@ import os
 from pathlib import Path
 
 from hsmapp.device.configuration import Configuration
-from hsmapp.device.durable import sync_folder, write_durably
 from hsmapp.device.hsm import Hsm
 from hsmapp.device.hsm_users import HsmUsers
 from hsmapp.device.keys import Keys
 from hsmapp.device.owners import OwnerJournal
 from hsmapp.device.token import Token, TokenRefusedError, TokenUnusableError
+from hsmapp.durable import sync_folder, write_durably
 
 TOKENS = "tokens"
 USERS = "users"

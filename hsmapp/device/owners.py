@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgpack
 
-from hsmapp.device.durable import sync, write_durably
+from hsmapp.durable import sync, write_durably
 
 _HEAD = struct.Struct(">II")
 # Rewritten at a start when it holds this many times more records than keys.

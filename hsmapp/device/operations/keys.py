@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from hsmapp.device import arguments as args
-from hsmapp.device.durable import sync_subfolders
 from hsmapp.device.hsm import SUPERVISOR, Hsm, Session
 from hsmapp.device.hsm_users import HsmUsers
 from hsmapp.device.keys import Key
 from hsmapp.device.operations.operation import CONTROL, CRYPTO, KEYS, Answer, Arguments, Operation
 from hsmapp.device.protocol import BAD_REQUEST, HsmAnswerError
+from hsmapp.durable import sync_subfolders
 
 # A page of keys stays well under the size of a frame, whatever the labels.
 _PAGE_BYTES = 40 * 1024

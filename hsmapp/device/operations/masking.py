@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from hsmapp.device import arguments as args
-from hsmapp.device.durable import sync_folder
 from hsmapp.device.hsm import Hsm, Session
 from hsmapp.device.operations.operation import CONTROL, Answer, Arguments, Operation
 from hsmapp.device.protocol import (
@@ -17,6 +16,7 @@ from hsmapp.device.protocol import (
     HsmAnswerError,
 )
 from hsmapp.device.token import TokenRefusedError
+from hsmapp.durable import sync_folder
 
 
 def identity(hsm: Hsm, _session: Session, _given: Arguments) -> Answer:

@@ -32,6 +32,12 @@ class Lookups:
         clusters: list[dict[str, Any]] = dispatch.call(self.caller, "console:ListClusters", {})["Clusters"]
         return clusters
 
+    def clusters_to_bind(self, store_id: str = "") -> list[dict[str, Any]]:
+        """Clusters for a new key store, or for the one of this id, each with why it can't be chosen."""
+        params = {"CustomKeyStoreId": store_id} if store_id else {}
+        clusters: list[dict[str, Any]] = dispatch.call(self.caller, "console:ListClustersToBind", params)["Clusters"]
+        return clusters
+
     def key_store(self, store_id: str) -> dict[str, Any] | None:
         return next((store for store in self.key_stores if store["CustomKeyStoreId"] == store_id), None)
 

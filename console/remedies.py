@@ -14,7 +14,14 @@ class Remedy:
 
 
 TROUBLESHOOTING = "troubleshooting-a-key-store"
+CHANGING = ("Creating, editing and deleting a custom key store", "creating-a-key-store")
 ANYTHING_ELSE = Remedy("Try again. If it fails again, read the help page.", "Troubleshooting", TROUBLESHOOTING)
+NOTHING_REMAINS = Remedy(
+    "Nothing of the key remains, and your choices are kept. Wait a moment, and then choose Finish again.",
+    "Troubleshooting a custom key store",
+    TROUBLESHOOTING,
+    "KMSInternalException",
+)
 
 REMEDIES = {
     "CustomKeyStoreInvalidStateException": Remedy(
@@ -39,6 +46,14 @@ REMEDIES = {
         TROUBLESHOOTING,
         "CustomKeyStoreNotFoundException",
     ),
+    "CustomKeyStoreHasCMKsException": Remedy(
+        "Schedule its keys for deletion while it is connected, and delete it when they are deleted.", *CHANGING
+    ),
+    "CustomKeyStoreNameInUseException": Remedy("Enter another name.", *CHANGING),
+    "CloudHsmClusterInUseException": Remedy("Choose another cluster.", *CHANGING),
+    "CloudHsmClusterNotFoundException": Remedy("Choose another cluster.", *CHANGING),
+    "CloudHsmClusterNotRelatedException": Remedy("Choose another cluster.", *CHANGING),
+    "IncorrectTrustAnchorException": Remedy("Choose customerCA.crt of this very cluster.", *CHANGING),
     "AlreadyExistsException": Remedy(
         "Go back to Add labels and enter another alias.",
         "Troubleshooting a custom key store",
@@ -49,12 +64,8 @@ REMEDIES = {
         "Go back to Edit key policy and correct the policy, or reset it.", "Key policies", "key-policies"
     ),
     "TagException": Remedy("Go back to Add Tags and correct the tags.", "Tagging keys", "tags"),
-    "KMSInternalException": Remedy(
-        "Nothing of the key remains, and your choices are kept. Wait a moment, and then choose Finish again.",
-        "Troubleshooting a custom key store",
-        TROUBLESHOOTING,
-        "KMSInternalException",
-    ),
+    "KMSInternalException": NOTHING_REMAINS,
+    "DependencyTimeoutException": NOTHING_REMAINS,
     "AccessDeniedException": Remedy(
         "Ask an administrator of your account for the permission.", "Key policies", "key-policies"
     ),

@@ -30,7 +30,18 @@ View = Callable[Concatenate[ConsoleRequest, Parameters], HttpResponse]
 
 
 # Posts to these are lost when a session has ended, but their page and its draft are still there.
-RESUMED = {"create-key", "create-key-step", "keys-preferences", "key-store-connect", "key-store-disconnect"}
+RESUMED = {
+    "create-key",
+    "create-key-step",
+    "create-key-store-create",
+    "create-key-store-edit",
+    "keys-preferences",
+    "key-store-create",
+    "key-store-connect",
+    "key-store-disconnect",
+    "key-store-edit",
+    "key-store-delete",
+}
 
 
 def _to_sign_in(request: ConsoleRequest) -> HttpResponse:

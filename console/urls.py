@@ -6,7 +6,17 @@ from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
 from console import admin_site
-from console.views import clusters, create_key, help, key_stores, keys, shell, sign_in
+from console.views import (
+    clusters,
+    create_key,
+    create_key_store_step,
+    help,
+    key_store_changes,
+    key_stores,
+    keys,
+    shell,
+    sign_in,
+)
 
 console: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="console:keys"), name="home"),
@@ -22,15 +32,33 @@ console: list[URLPattern | URLResolver] = [
     path("keys/create/policy-check/", create_key.policy_check, name="create-key-policy-check"),
     path("keys/create/<uuid:draft_id>/cancel/", create_key.create_key_cancel, name="create-key-cancel"),
     path("keys/create/<uuid:draft_id>/progress/", create_key.create_key_progress, name="create-key-progress"),
+    path(
+        "keys/create/<uuid:draft_id>/key-store/table/",
+        create_key_store_step.key_store_table,
+        name="create-key-store-table",
+    ),
+    path(
+        "keys/create/<uuid:draft_id>/key-store/create/",
+        key_store_changes.create_for_draft,
+        name="create-key-store-create",
+    ),
+    path(
+        "keys/create/<uuid:draft_id>/key-store/<str:store_id>/edit/",
+        key_store_changes.edit_for_draft,
+        name="create-key-store-edit",
+    ),
     path("keys/create/<uuid:draft_id>/<slug:slug>/", create_key.create_key_step, name="create-key-step"),
     path("keys/<str:key_id>/", keys.key, name="key"),
     path("key-stores/", key_stores.key_stores, name="key-stores"),
     path("key-stores/table/", key_stores.key_stores_table, name="key-stores-table"),
     path("key-stores/choose/", key_stores.key_stores_choose, name="key-stores-choose"),
+    path("key-stores/create/", key_store_changes.create, name="key-store-create"),
     path("key-stores/<str:store_id>/", key_stores.key_store, name="key-store"),
     path("key-stores/<str:store_id>/state/", key_stores.key_store_state, name="key-store-state"),
     path("key-stores/<str:store_id>/connect/", key_stores.connect, name="key-store-connect"),
     path("key-stores/<str:store_id>/disconnect/", key_stores.disconnect, name="key-store-disconnect"),
+    path("key-stores/<str:store_id>/edit/", key_store_changes.edit, name="key-store-edit"),
+    path("key-stores/<str:store_id>/delete/", key_store_changes.delete, name="key-store-delete"),
     path("clusters/", clusters.clusters, name="clusters"),
     path("clusters/<str:cluster_id>/", clusters.cluster, name="cluster"),
     path("help/", help.index, name="help"),

@@ -38,7 +38,8 @@ def read_configure(post: QueryDict, choices: Choices, lookups: Lookups) -> Probl
 
 
 def read_key_store(post: QueryDict, choices: Choices, lookups: Lookups) -> Problems:
-    choices.custom_key_store_id = _text(post, "custom_key_store_id")[:64]
+    # Nothing is posted for a choice that can't be used yet, such as a store that is still connecting.
+    choices.custom_key_store_id = _text(post, "custom_key_store_id")[:64] or choices.custom_key_store_id
     store = lookups.key_store(choices.custom_key_store_id)
     if store is None:
         return {"id_custom_key_store_id": "Select a key store."}

@@ -6,7 +6,6 @@ once and claims the draft, so a double click makes one key.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -26,7 +25,9 @@ from console.models import KeyDraft
 from console.pages import page
 from console.remedies import remedy
 from console.requests import ConsoleRequest, signed_in
+from console.views import create_key_store_step
 from console.views.create_key_steps import context_of, edit
+from console.views.drafts import address, opened
 from kmsapp import dispatch
 from kmsapp.errors import KmsError
 
@@ -53,7 +54,7 @@ def create_key(request: ConsoleRequest) -> HttpResponse:
 @signed_in
 def create_key_step(request: ConsoleRequest, draft_id: UUID, slug: str) -> HttpResponse:
     """A step of a draft. One that can't be reached yet leads to the first that is not complete."""
-    draft = _open(request, draft_id)
+    draft = opened(request, draft_id)
     choices = Choices.of(draft)
     if request.method == "POST" and slug == "review" and steps.first_incomplete(choices) == "review":
         return _finish(request, draft)
@@ -70,6 +71,8 @@ def _take(request: ConsoleRequest, draft: KeyDraft, slug: str, choices: Choices)
     """Keep what was posted on a step, and go where the button says."""
     go = request.POST.get("go", "next")
     problems = READERS[slug](request.POST, choices, Lookups(request.caller))
+    if slug == "key-store" and create_key_store_step.is_own_button(go):
+        return create_key_store_step.act(request, draft, choices, go)
     again = edit(slug, go, request.POST, choices)
     leaves = again is None and go in {"next", "review", "enter"}
     if slug in choices.done and problems:
@@ -81,10 +84,10 @@ def _take(request: ConsoleRequest, draft: KeyDraft, slug: str, choices: Choices)
     if not drafts.save(draft, choices):
         return redirect("console:create-key-progress", draft.pk)
     if again is not None:
-        return redirect(_address(draft, slug) + again)
+        return redirect(address(draft, slug) + again)
     if leaves and problems:
         return _show(request, slug, choices, draft, problems)
-    return redirect(_address(draft, _target(go, slug, choices, request.POST.get("return") == "review")))
+    return redirect(address(draft, _target(go, slug, choices, request.POST.get("return") == "review")))
 
 
 def _target(go: str, slug: str, choices: Choices, to_review: bool) -> str:
@@ -98,7 +101,7 @@ def _target(go: str, slug: str, choices: Choices, to_review: bool) -> str:
 def _finish(request: ConsoleRequest, draft: KeyDraft) -> HttpResponse:
     """Create the key. Whatever fails, the draft stays and says why."""
     if request.POST.get("go") == "previous":
-        return redirect(_address(draft, "policy"))
+        return redirect(address(draft, "policy"))
     if not drafts.claim(draft):
         return redirect("console:create-key-progress", draft.pk)
     failure: tuple[str, str] | None = INTERRUPTED
@@ -137,11 +140,11 @@ def _made(request: ConsoleRequest, alias: str, key_id: str) -> HttpResponse:
 @signed_in
 def create_key_progress(request: ConsoleRequest, draft_id: UUID) -> HttpResponse:
     """Where a second click on Finish waits for the first one's key."""
-    draft = _open(request, draft_id)
+    draft = opened(request, draft_id)
     if draft.state == KeyDraft.State.DONE:
         return _made(request, Choices.of(draft).alias, draft.made_key_id)
     if draft.state == KeyDraft.State.DRAFT:
-        return redirect(_address(draft, "review"))
+        return redirect(address(draft, "review"))
     return page(
         request,
         "create_key/progress.html",
@@ -157,7 +160,7 @@ def create_key_progress(request: ConsoleRequest, draft_id: UUID) -> HttpResponse
 @signed_in
 def create_key_cancel(request: ConsoleRequest, draft_id: UUID) -> HttpResponse:
     """Ask before what was entered is thrown away."""
-    draft = _open(request, draft_id)
+    draft = opened(request, draft_id)
     if request.method == "POST":
         drafts.discard(draft)
         return redirect("console:keys")
@@ -171,7 +174,7 @@ def create_key_cancel(request: ConsoleRequest, draft_id: UUID) -> HttpResponse:
         crumbs=_crumbs(),
         section="wizard",
         draft=draft,
-        back=_address(draft, back),
+        back=address(draft, back),
     )
 
 
@@ -189,17 +192,6 @@ def policy_check(request: ConsoleRequest) -> HttpResponse:
     """The status line below the policy editor."""
     status = policy_text.check(request.POST.get("policy", "")[:100_000])
     return render(request, "console/create_key/_policy_status.html", {"policy_status": status})
-
-
-def _open(request: ConsoleRequest, draft_id: UUID) -> KeyDraft:
-    """Return the draft, and act in the Region it was begun in, whatever the selector says since."""
-    draft = drafts.open_for(request.user, draft_id)
-    request.caller = replace(request.caller, region=draft.region)
-    return draft
-
-
-def _address(draft: KeyDraft, slug: str) -> str:
-    return reverse("console:create-key-step", args=[draft.pk, slug])
 
 
 def _crumbs() -> list[tuple[str, str]]:

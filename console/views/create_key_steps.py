@@ -13,6 +13,7 @@ from console.forms.create_key import MAX_OTHER_ACCOUNTS, MAX_TAGS
 from console.lookups import Lookups
 from console.paging import Pages, page_number
 from console.requests import ConsoleRequest
+from console.views import create_key_store_step
 
 PRINCIPALS_ON_A_PAGE = 10
 
@@ -52,7 +53,7 @@ def _edit_search(name: str, number: str, post: QueryDict) -> str | None:
 
 def context_of(slug: str, request: ConsoleRequest, choices: Choices, lookups: Lookups) -> dict[str, Any]:
     if slug == "key-store":
-        return _key_store(choices, lookups)
+        return create_key_store_step.context(choices, lookups)
     if slug == "tags":
         return {"rows": choices.tags, "left": MAX_TAGS - len(choices.tags), "focus": request.GET.get("focus", "")}
     if slug in {"administrators", "users"}:
@@ -61,18 +62,6 @@ def context_of(slug: str, request: ConsoleRequest, choices: Choices, lookups: Lo
     if slug == "policy":
         return _policy(choices, lookups)
     return _review(choices, lookups) if slug == "review" else {}
-
-
-def _key_store(choices: Choices, lookups: Lookups) -> dict[str, Any]:
-    usable = [store for store in lookups.key_stores if not store["NotUsableBecause"]]
-    selected = choices.custom_key_store_id
-    if not selected and len(usable) == 1:
-        selected = usable[0]["CustomKeyStoreId"]
-    return {
-        "stores": lookups.key_stores,
-        "unusable": len(lookups.key_stores) - len(usable),
-        "selected": selected,
-    }
 
 
 def _principals(request: ConsoleRequest, selected: list[str], lookups: Lookups) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from console.pages import page
 from console.statuses import CONNECTION_ERRORS
 
 TOPICS = {
+    "creating-a-key-store": "Creating, editing and deleting a custom key store",
     "connecting-a-key-store": "Connecting and disconnecting a custom key store",
     "adding-an-hsm": "Adding an HSM",
     "troubleshooting-a-key-store": "Troubleshooting a custom key store",

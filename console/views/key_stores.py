@@ -32,6 +32,13 @@ DISCONNECT_REFUSED = {
     "DISCONNECTED": "The key store is disconnected already.",
     "DISCONNECTING": "The key store is being disconnected.",
 }
+# A connected store can be renamed, and nothing else of it changed. API_UpdateCustomKeyStore.
+EDIT_REFUSED = {
+    "CONNECTING": "Wait until the key store is connected, or disconnect it.",
+    "DISCONNECTING": "Wait until the key store is disconnected.",
+    "FAILED": "Disconnect the key store before you edit it.",
+}
+ACTIONS = {"connect", "disconnect", "edit", "delete"}
 
 
 @require_safe
@@ -60,10 +67,10 @@ def key_stores_choose(request: ConsoleRequest) -> HttpResponse:
     """Key store actions: lead from the selected row to the page that asks for confirmation, or say why not."""
     store = Lookups(request.caller).key_store(request.GET.get("store", ""))
     action = request.GET.get("action", "")
-    if store is None or action not in {"connect", "disconnect"}:
+    if store is None or action not in ACTIONS:
         messages.error(request, "Select a key store, and then choose an action.")
         return redirect("console:key-stores")
-    refused = _with_actions(store)[f"{action.title()}Refused"]
+    refused = with_actions(store)[f"{action.title()}Refused"]
     if refused:
         messages.error(request, f"{store['CustomKeyStoreName']}: {refused}")
         return redirect("console:key-stores")
@@ -71,14 +78,14 @@ def key_stores_choose(request: ConsoleRequest) -> HttpResponse:
 
 
 def _table(request: ConsoleRequest) -> dict[str, Any]:
-    stores = [_with_actions(store) for store in Lookups(request.caller).key_stores]
+    stores = [with_actions(store) for store in Lookups(request.caller).key_stores]
     return {"stores": stores, "busy": any(store["ConnectionState"] in BUSY for store in stores)}
 
 
 @require_safe
 @signed_in
 def key_store(request: ConsoleRequest, store_id: str) -> HttpResponse:
-    store = _store(request, store_id)
+    store = store_of(request, store_id)
     return page(
         request,
         "key_stores/detail.html",
@@ -94,7 +101,7 @@ def key_store(request: ConsoleRequest, store_id: str) -> HttpResponse:
 @signed_in
 def key_store_state(request: ConsoleRequest, store_id: str) -> HttpResponse:
     """The changing part of the store's page, for the refresh while it is connecting."""
-    store = _store(request, store_id)
+    store = store_of(request, store_id)
     return render(request, "console/key_stores/_state.html", {"store": store, "busy": store["ConnectionState"] in BUSY})
 
 
@@ -112,7 +119,7 @@ def disconnect(request: ConsoleRequest, store_id: str) -> HttpResponse:
 
 def _confirm(request: ConsoleRequest, store_id: str, action: str) -> HttpResponse:
     """Ask, then call; a refusal is shown with what to do."""
-    store = _store(request, store_id)
+    store = store_of(request, store_id)
     error: KmsError | None = None
     if request.method == "POST":
         try:
@@ -140,18 +147,31 @@ def _confirm(request: ConsoleRequest, store_id: str, action: str) -> HttpRespons
     )
 
 
-def _store(request: ConsoleRequest, store_id: str) -> dict[str, Any]:
+def store_of(request: ConsoleRequest, store_id: str) -> dict[str, Any]:
+    """The store as pages show it. Raises Http404."""
     store = Lookups(request.caller).key_store(store_id)
     if store is None:
         raise Http404("No such key store in this account and Region")
-    return _with_actions(store)
+    return with_actions(store)
 
 
-def _with_actions(store: dict[str, Any]) -> dict[str, Any]:
+def with_actions(store: dict[str, Any]) -> dict[str, Any]:
     """Add why an action can't be chosen now (empty: it can) and what a failed connection needs."""
     state = store["ConnectionState"]
     return store | {
         "ConnectRefused": CONNECT_REFUSED.get(state, ""),
         "DisconnectRefused": DISCONNECT_REFUSED.get(state, ""),
+        "EditRefused": EDIT_REFUSED.get(state, ""),
+        "DeleteRefused": _delete_refused(store),
         "FailureRemedy": CONNECTION_ERRORS.get(store.get("ConnectionErrorCode", ""), ""),
     }
+
+
+def _delete_refused(store: dict[str, Any]) -> str:
+    """https://docs.aws.amazon.com/kms/latest/APIReference/API_DeleteCustomKeyStore.html"""
+    is_disconnected, keys = store["ConnectionState"] == "DISCONNECTED", store["KeyCount"]
+    first = "" if is_disconnected else "Disconnect the key store first."
+    if not keys:
+        return first
+    whose = f"its {keys} KMS keys are" if keys > 1 else "its KMS key is"
+    return f"It can be deleted when {whose}. {first}".strip()

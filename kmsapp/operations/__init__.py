@@ -16,6 +16,7 @@ MODULES = (
     "kmsapp.operations.data_keys",
     "kmsapp.operations.clusters",
     "kmsapp.operations.console_lists",
+    "kmsapp.operations.console_key_stores",
     "kmsapp.iam.sts",
 )
 

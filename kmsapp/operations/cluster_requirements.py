@@ -113,11 +113,15 @@ def _certificate(pem: str) -> x509.Certificate | None:
         return None
 
 
-def why_unfit(row: Cluster) -> str:
-    """Why no new key store can have the cluster; empty when one can."""
-    for require in (require_active, require_unbound, require_configuration):
-        try:
-            require(row)
-        except KmsError as error:
-            return error.message
+def why_unfit(row: Cluster, store: CustomKeyStore | None = None) -> str:
+    """Why a new key store, or this one instead of the cluster it has, can't be bound to the cluster; empty: it can."""
+    try:
+        require_active(row)
+        if store is None:
+            require_unbound(row)
+        else:
+            require_related(row, store)
+        require_configuration(row)
+    except KmsError as error:
+        return error.message
     return ""

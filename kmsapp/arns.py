@@ -1,4 +1,7 @@
-"""Amazon Resource Names of KMS: arn:<partition>:kms:<region>:<account>:key/<key id> or …:alias/<name>."""
+"""Amazon Resource Names of KMS: arn:aws:kms:<region>:<account>:key/<key id> or …:alias/<name>.
+
+The partition is always `aws`: this is one installation, and an ARN of another partition names nothing in it.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class KmsArn:
-    """The parts of an ARN of a key or an alias."""
+    """The parts that differ in an ARN of a key or an alias."""
 
-    partition: str
     region: str
     account: str
     resource: str  # "key/…" or "alias/…"
@@ -21,11 +23,11 @@ def parse(text: str) -> KmsArn | None:
     if len(parts) != 6 or parts[0] != "arn" or parts[2] != "kms":
         return None
     _, partition, _, region, account, resource = parts
-    if not (partition and region and account.isdigit() and len(account) == 12):
+    if not (partition == "aws" and region and account.isdigit() and len(account) == 12):
         return None
     if not resource.startswith(("key/", "alias/")):
         return None
-    return KmsArn(partition, region, account, resource)
+    return KmsArn(region, account, resource)
 
 
 def key_arn(region: str, account: str, key_id: str) -> str:

@@ -57,6 +57,8 @@ def describe_key(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 def list_keys(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """https://docs.aws.amazon.com/kms/latest/APIReference/API_ListKeys.html"""
     access.account(call, "kms:ListKeys")
+    if "SELF" not in (params.get("ResourceOwners") or ["SELF"]):
+        return {"Keys": [], "Truncated": False}  # no account shares keys by AWS RAM here
     caller = call.caller
     purpose = f"ListKeys {caller.account} {caller.region}"
     limit = params.get("Limit") or LIST_KEYS_DEFAULT

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from kmsapp import demo
+from kmsapp.errors import InvalidArnException
 from kmsapp.tests.people import ALICE, call
 
 
@@ -28,3 +32,15 @@ def test_whoever_switches_a_person_off_switches_their_access_keys_off(installati
     assert found is not None and not found.active
     access_key.delete()
     assert access_keys.find(access_key.access_key_id) is None
+
+
+def test_an_arn_of_another_partition_names_nothing(installation: Path) -> None:
+    arn = call("DescribeKey", KeyId=demo.KEY_ID)["KeyMetadata"]["Arn"]
+    for partition in ("aws-cn", "aws-us-gov", "", "AWS"):
+        with pytest.raises(InvalidArnException):
+            call("DescribeKey", KeyId=arn.replace("arn:aws:", f"arn:{partition}:"))
+
+
+def test_no_key_is_shared_by_other_accounts(installation: Path) -> None:
+    assert len(call("ListKeys", ResourceOwners=["SELF", "OTHER_ACCOUNTS_VIA_RAM"])["Keys"]) == 1
+    assert call("ListKeys", ResourceOwners=["OTHER_ACCOUNTS_VIA_RAM"]) == {"Keys": [], "Truncated": False}

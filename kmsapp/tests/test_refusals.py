@@ -166,6 +166,31 @@ def test_a_tag_of_aws_is_refused_for_a_key_that_exists(casemate: Casemate) -> No
     assert kms.list_resource_tags(KeyId=DEMO_KEY)["Tags"] == []
 
 
+# The AWS CLI
+
+CLI_OPTIONS = {
+    "unknown store": ["--custom-key-store-id", "cks-00000000000000000"],
+    "an asymmetric spec": ["--custom-key-store-id", STORE, "--key-spec", "RSA_2048", "--key-usage", "SIGN_VERIFY"],
+    "an HMAC spec": ["--custom-key-store-id", STORE, "--key-spec", "HMAC_256", "--key-usage", "GENERATE_VERIFY_MAC"],
+    "MultiRegion": ["--custom-key-store-id", STORE, "--multi-region"],
+    "a tag twice": ["--custom-key-store-id", STORE, "--tags", "TagKey=a,TagValue=b", "TagKey=a,TagValue=c"],
+}
+CLI_CODES = {"unknown store": "CustomKeyStoreNotFoundException", "a tag twice": "TagException"}
+
+
+def test_the_aws_cli_is_refused_too(casemate: Casemate) -> None:
+    """The stock client reads the error's name and sentence."""
+    with nothing_remains(casemate):
+        for name, options in CLI_OPTIONS.items():
+            code = CLI_CODES.get(name, "UnsupportedOperationException")
+            assert f"({code}) when calling the CreateKey operation: " in cli_refusal(casemate, *options), name
+        imported = casemate.cli("kms", "create-key", "--origin", "EXTERNAL")
+        assert "(UnsupportedOperationException) when calling the CreateKey operation: " in imported.stderr
+        taken = casemate.cli("kms", "create-alias", "--alias-name", "alias/taken", "--target-key-id", DEMO_KEY)
+        assert "(AlreadyExistsException) when calling the CreateAlias operation: " in taken.stderr
+    print(f"{len(CLI_OPTIONS) + 2} refusals, as the AWS CLI shows them")
+
+
 # The wizard
 
 
@@ -298,8 +323,10 @@ def test_a_frozen_hsm_makes_no_key(casemate: Casemate) -> None:
     casemate.wait_for_hsms(2)
 
 
-def cli_refusal(casemate: Casemate) -> str:
-    done = casemate.cli("kms", "create-key", "--origin", "AWS_CLOUDHSM", "--custom-key-store-id", STORE)
+def cli_refusal(casemate: Casemate, *options: str) -> str:
+    """What the AWS CLI says to create-key in a key store (the demo's, if the options name none)."""
+    options = options or ("--custom-key-store-id", STORE)
+    done = casemate.cli("kms", "create-key", "--origin", "AWS_CLOUDHSM", *options)
     assert done.returncode != 0
     return done.stderr
 

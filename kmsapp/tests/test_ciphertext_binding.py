@@ -1,7 +1,8 @@
 """C2: a ciphertext of the running server opens under its own key and encryption context, and under nothing else.
 
 Each refusal must be AWS's, with the same text whatever was wrong, and none may cost an HSM its place: the same HSM
-processes serve before and after.
+processes serve before and after. A header that names another key is that key's ciphertext: which answer it gets follows
+from the header alone (docs/adr/0007).
 """
 
 from __future__ import annotations

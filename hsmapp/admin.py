@@ -100,6 +100,7 @@ class HsmAdmin(AccountAdmin):
         "state_message",
         "wanted",
         "token_made",
+        "module_makes_ivs",
         "hsm_certificate",
         "created_at",
     ]

@@ -32,6 +32,10 @@ class KeyMaterialError(HsmError):
     """The key's material can't be used on any HSM: what is stored of it does not pass its check."""
 
 
+class IvsUsedUpError(HsmError):
+    """The key has encrypted as often as its HSMs' own random IVs allow: a further one could repeat."""
+
+
 class CapacityError(HsmError):
     """The cluster holds as many keys as its HSM type can."""
 

@@ -131,6 +131,8 @@ class Hsm(models.Model):
     # False until its token was made: only then may a missing token be initialised.
     token_made = models.BooleanField(default=False)
     certificate = models.TextField(blank=True)  # PEM: identity key, issued by the installation's root
+    # Its PKCS#11 module makes the IVs of AES-GCM itself, as seen when it was last opened: they are counted then.
+    module_makes_ivs = models.BooleanField(default=False)
     created_at = models.DateTimeField()
 
     class Meta:
@@ -191,6 +193,23 @@ class MaskedKey(models.Model):
 
     def __str__(self) -> str:
         return self.label
+
+
+class ReservedIvs(models.Model):
+    """How many IVs of a key were given out to processes to use, on HSMs whose PKCS#11 module makes them at random.
+
+    Only ever raised, by blocks, before the first of a block is used (iv_counts.py).
+    """
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="reserved_ivs")
+    label = models.CharField(max_length=256)  # key ARN
+    reserved = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["cluster", "label"], name="one_iv_count_per_key")]
+
+    def __str__(self) -> str:
+        return f"{self.label}: {self.reserved}"
 
 
 class KeyIntent(models.Model):

@@ -189,7 +189,9 @@ class Keeper(threading.Thread):
         process.control.call("control", {"secret": process.control_secret}, deadline_seconds=PROBE_SECONDS)
         hsm.token_made = True
         hsm.address = str(socket_path(hsm.hsm_id))
-        hsm.save(update_fields=["token_made", "address"])
+        health = process.control.call("health", {}, deadline_seconds=PROBE_SECONDS)
+        hsm.module_makes_ivs = health["module_makes_ivs"]
+        hsm.save(update_fields=["token_made", "address", "module_makes_ivs"])
         self.device = Device(hsm, process.control)
 
     def _watch(self, hsm: Hsm, process: HsmProcess) -> None:

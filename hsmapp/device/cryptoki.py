@@ -19,6 +19,7 @@ CKU_SO = 0
 CKU_USER = 1
 CKM_AES_GCM = 0x1087
 MAX_CRYPT_BYTES = 16 * 1024
+NO_IV = bytes(12)
 
 _ULONG = ctypes.c_ulong
 _VOID = ctypes.c_void_p
@@ -173,14 +174,30 @@ class Cryptoki:
         return AttributeReader(self._functions["C_GetAttributeValue"], types, size)
 
     def gcm_encrypt(self, session: int, key: int, iv: bytes, aad: bytes, plaintext: bytes) -> bytes:
-        """Return ciphertext and 16-byte tag. iv: 12 bytes."""
+        """Return ciphertext and 16-byte tag. iv: 12 bytes, for a module that takes it as it is."""
         self._gcm_init("C_EncryptInit", session, key, iv, aad)
         sealed = self._crypt("C_Encrypt", session, plaintext)
         if self._iv.raw != iv:
-            # A module that makes IVs itself has written its own there. Each key's messages would have to be counted
-            # then (random IVs, 2^32 at most), so such a module is refused rather than believed.
+            # The module did not do so when it was asked at the start: nobody counts what it makes now.
             raise CryptokiError("C_Encrypt with an IV of the module's own", CKR_MECHANISM_PARAM_INVALID)
         return sealed
+
+    def gcm_encrypt_by_module(self, session: int, key: int, aad: bytes, plaintext: bytes) -> tuple[bytes, bytes]:
+        """Return the IV that the module made (12 bytes), and ciphertext and tag.
+
+        Such modules (AWS CloudHSM's for one) write it over the one they are given, which has to be all zeros.
+        """
+        self._gcm_init("C_EncryptInit", session, key, NO_IV, aad)
+        sealed = self._crypt("C_Encrypt", session, plaintext)
+        if self._iv.raw == NO_IV:
+            raise CryptokiError("C_Encrypt without an IV of the module's own", CKR_MECHANISM_PARAM_INVALID)
+        return self._iv.raw, sealed
+
+    def makes_ivs(self, session: int, key: int) -> bool:
+        """Encrypt once with a key that is used for nothing else; return whether the module has made the IV."""
+        self._gcm_init("C_EncryptInit", session, key, NO_IV, b"")
+        self._crypt("C_Encrypt", session, b"")
+        return self._iv.raw != NO_IV
 
     def gcm_decrypt(self, session: int, key: int, iv: bytes, aad: bytes, sealed: bytes) -> bytes:
         """Return the plaintext of ciphertext and tag. iv: 12 bytes."""

@@ -19,6 +19,7 @@ from hsmapp.device.owners import OwnerJournal
 from hsmapp.device.protocol import (
     CAPACITY_EXCEEDED,
     INVALID_CIPHERTEXT,
+    IV_NOT_COUNTED,
     KEY_DAMAGED,
     KEY_EXISTS,
     KEY_NOT_FOUND,
@@ -97,14 +98,20 @@ class Keys:
 
     # Using keys
 
-    def encrypt(self, owner: str, label: str, check: bytes, plaintext: bytes, aad: bytes) -> tuple[bytes, bytes]:
-        """Return the IV made here (12 bytes), and ciphertext with tag."""
+    def encrypt(
+        self, owner: str, label: str, check: bytes, plaintext: bytes, aad: bytes, *, counted: bool
+    ) -> tuple[bytes, bytes]:
+        """Return the IV made here (12 bytes), and ciphertext with tag.
+
+        counted: the caller has counted this IV of the key's, which a module that makes IVs itself needs.
+        """
         key = self._owned(label, owner)
+        if self.module_makes_ivs and not counted:
+            raise HsmAnswerError(IV_NOT_COUNTED, "this HSM's module makes IVs itself: count them, key by key")
         if key.damaged or key.checked_at is None or self._clock() - key.checked_at >= CHECK_SECONDS:
             self._verify(key, check)
-        iv = self._next_iv()
         try:
-            return iv, self._token.objects.encrypt(key.handles[0], iv, aad, plaintext)
+            return self._seal(key.handles[0], aad, plaintext)
         except TokenRefusedError as error:
             raise self._failure(key, error) from error
 
@@ -128,6 +135,17 @@ class Keys:
             return self._token.objects.decrypt(key.handles[0], iv, aad, sealed)
         except TokenRefusedError as error:
             raise HsmAnswerError(INVALID_CIPHERTEXT, "") from error
+
+    @property
+    def module_makes_ivs(self) -> bool:
+        return self._token.objects.module_makes_ivs
+
+    def _seal(self, handle: int, aad: bytes, plaintext: bytes) -> tuple[bytes, bytes]:
+        """Return IV, and ciphertext with tag. Every encryption in this HSM goes through here."""
+        if self.module_makes_ivs:
+            return self._token.objects.encrypt_by_module(handle, aad, plaintext)
+        iv = self._next_iv()
+        return iv, self._token.objects.encrypt(handle, iv, aad, plaintext)
 
     def _next_iv(self) -> bytes:
         try:
@@ -192,9 +210,8 @@ class Keys:
         try:
             handle = self._token.objects.generate_for_masking()
             try:
-                iv = self._next_iv()
-                check = iv + self._token.objects.encrypt(handle, iv, check_aad(label, id_), CHECK_PLAINTEXT)
-                return self._token.masking.mask(handle), check
+                iv, sealed = self._seal(handle, check_aad(label, id_), CHECK_PLAINTEXT)
+                return self._token.masking.mask(handle), iv + sealed
             finally:
                 self._token.objects.destroy(handle)
         except TokenRefusedError as error:

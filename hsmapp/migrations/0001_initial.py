@@ -119,6 +119,7 @@ class Migration(migrations.Migration):
                 ('so_pin_sealed', models.BinaryField()),
                 ('token_made', models.BooleanField(default=False)),
                 ('certificate', models.TextField(blank=True)),
+                ('module_makes_ivs', models.BooleanField(default=False)),
                 ('created_at', models.DateTimeField()),
                 ('cluster', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='hsms', to='hsmapp.cluster')),
             ],
@@ -163,6 +164,18 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField()),
                 ('cluster', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='masked_keys', to='hsmapp.cluster')),
             ],
+        ),
+        migrations.CreateModel(
+            name='ReservedIvs',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('label', models.CharField(max_length=256)),
+                ('reserved', models.BigIntegerField(default=0)),
+                ('cluster', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reserved_ivs', to='hsmapp.cluster')),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('cluster', 'label'), name='one_iv_count_per_key')],
+            },
         ),
         migrations.CreateModel(
             name='Tombstone',

@@ -181,9 +181,11 @@ PASSWORD = "kmsuser-password-1"
 ADMIN_PASSWORD = "admin-password-1"
 
 
-def activated(root: Path, hsm_id: str = "hsm-abcdefghijk", *, capacity: int = 3300) -> DeviceProcess:
+def activated(
+    root: Path, hsm_id: str = "hsm-abcdefghijk", *, capacity: int = 3300, module: Path | None = None
+) -> DeviceProcess:
     """A running, serving HSM with a masking key, the admin `admin` and the crypto user `kmsuser`."""
-    device = DeviceProcess(root, hsm_id, capacity=capacity).start()
+    device = DeviceProcess(root, hsm_id, capacity=capacity, module=module or find_module()).start()
     with device.control() as control:
         ask(control, "make_masking_key")
         ask(control, "activate", password=ADMIN_PASSWORD)

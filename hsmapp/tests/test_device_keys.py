@@ -70,7 +70,7 @@ def test_a_key_lives_from_generation_to_destruction_over_a_restart(device: Devic
     with device.control() as control:
         assert not ask(control, "health")["serving"]
         ask(control, "serve")
-        health = {"ok": True, "serving": True, "keys": 1, "free": 3299, "debris": 0}
+        health = {"ok": True, "serving": True, "keys": 1, "free": 3299, "debris": 0, "module_makes_ivs": False}
         assert ask(control, "health") == health
         assert ask(control, "list_keys")["keys"] == [[key.label, key.id, "kmsuser"]]
     with device.login("kmsuser", PASSWORD) as connection:

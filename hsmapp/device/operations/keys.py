@@ -16,7 +16,9 @@ _OWNER = args.Argument(args.TEXT.check, "")
 
 
 def encrypt(hsm: Hsm, session: Session, given: Arguments) -> Answer:
-    iv, sealed = hsm.keys.encrypt(session.user, given["label"], given["check"], given["plaintext"], given["aad"])
+    iv, sealed = hsm.keys.encrypt(
+        session.user, given["label"], given["check"], given["plaintext"], given["aad"], counted=given["counted"]
+    )
     return {"iv": iv, "sealed": sealed}
 
 
@@ -95,7 +97,15 @@ def _owner(session: Session) -> str | None:
 
 OPERATIONS: dict[str, Operation] = {
     "encrypt": Operation(
-        encrypt, CRYPTO, {"label": args.LABEL, "check": args.CHECK, "plaintext": args.PLAINTEXT, "aad": args.AAD}
+        encrypt,
+        CRYPTO,
+        {
+            "label": args.LABEL,
+            "check": args.CHECK,
+            "plaintext": args.PLAINTEXT,
+            "aad": args.AAD,
+            "counted": args.OFF,
+        },
     ),
     "decrypt": Operation(
         decrypt,

@@ -25,6 +25,7 @@ def health(hsm: Hsm, _session: Session, _given: Arguments) -> Answer:
         "keys": len(hsm.keys),
         "free": max(0, hsm.capacity - len(hsm.keys)),
         "debris": hsm.keys.debris,
+        "module_makes_ivs": hsm.keys.module_makes_ivs,
     }
 
 

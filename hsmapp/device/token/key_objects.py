@@ -55,13 +55,18 @@ class Contents:
 
 
 class KeyObjects:
-    """What is in the token besides its own keys. Handles are numbers."""
+    """What is in the token besides its own keys. Handles are numbers.
+
+    module_makes_ivs: whether it writes an IV of its own over the one it is given; known once `load` was called.
+    """
 
     def __init__(self, session: TokenSession) -> None:
         self._session = session
+        self.module_makes_ivs = False
 
     def load(self) -> Contents:
-        """Read label and id of every object."""
+        """Read label and id of every object, and find out who makes the IVs of AES-GCM."""
+        self.module_makes_ivs = self._makes_ivs()
         reader = self._session.raw.reader([Attribute.LABEL, Attribute.ID, Attribute.KEY_TYPE], size=_LOAD_BYTES)
         keys, debris = [], 0
         secret_keys = [(int(Attribute.CLASS), ulong(ObjectClass.SECRET_KEY))]
@@ -73,6 +78,15 @@ class KeyObjects:
             elif not key.label.startswith(RESERVED_PREFIX):
                 keys.append(key)
         return Contents(keys, debris)
+
+    def _makes_ivs(self) -> bool:
+        handle = self.generate_for_masking()
+        try:
+            return self._session.raw.makes_ivs(self._session.number, handle)
+        except CryptokiError as error:
+            raise refused(error) from error
+        finally:
+            self.destroy(handle)
 
     def destroy(self, handle: int) -> None:
         try:
@@ -106,6 +120,13 @@ class KeyObjects:
         """Return ciphertext and 16-byte tag of AES-256-GCM. The IV comes from IvMaker and from nowhere else."""
         try:
             return self._session.raw.gcm_encrypt(self._session.number, handle, iv, aad, plaintext)
+        except CryptokiError as error:
+            raise refused(error) from error
+
+    def encrypt_by_module(self, handle: int, aad: bytes, plaintext: bytes) -> tuple[bytes, bytes]:
+        """Return the IV, and ciphertext and tag, with a module that makes IVs itself."""
+        try:
+            return self._session.raw.gcm_encrypt_by_module(self._session.number, handle, aad, plaintext)
         except CryptokiError as error:
             raise refused(error) from error
 

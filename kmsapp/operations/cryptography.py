@@ -8,7 +8,7 @@ from typing import Any
 
 from hsmapp import cluster
 from hsmapp.cluster import Material
-from hsmapp.errors import InvalidCiphertextError, KeyMaterialError, NoHsmAnswersError
+from hsmapp.errors import InvalidCiphertextError, IvsUsedUpError, KeyMaterialError, NoHsmAnswersError
 from kmsapp import access, ciphertext, key_states
 from kmsapp.call import Call
 from kmsapp.errors import (
@@ -89,7 +89,7 @@ def seal(key: KeyFacts, plaintext: bytes, context: Mapping[str, str]) -> bytes:
     aad = ciphertext.associated_data(header.encode(), key_store_id=key.custom_key_store_id, context=context)
     try:
         iv, sealed = cluster.encrypt(material, plaintext, aad=aad)
-    except (NoHsmAnswersError, KeyMaterialError) as error:
+    except (NoHsmAnswersError, KeyMaterialError, IvsUsedUpError) as error:
         raise _unusable(key, error) from error
     return ciphertext.join(header, iv, sealed)
 
@@ -127,6 +127,11 @@ def _unusable(key: KeyFacts, error: Exception) -> KMSInvalidStateException:
     # AWS answers 400 here too: stock clients repeat a 500 five times.
     if isinstance(error, NoHsmAnswersError):
         return KMSInvalidStateException(_NO_HSM)
+    if isinstance(error, IvsUsedUpError):
+        return KMSInvalidStateException(
+            f"{key.arn} has encrypted as often as the HSMs of its cluster allow for one key. It still decrypts; use "
+            "a new key to encrypt."
+        )
     return KMSInvalidStateException(
         f"The key material of {key.arn} can't be used in its CloudHSM cluster. See the cluster's page."
     )

@@ -13,7 +13,7 @@ from kmsapp.operations import cluster_requirements, key_stores
 from kmsapp.registry import operation
 
 
-@operation("console:ListClustersToBind", read_only=True)
+@operation("console:ListClustersToBind", read_only=True, recorded_as="cloudhsm:DescribeClusters")
 def list_clusters_to_bind(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """The clusters of the account and Region, each with why it can't be chosen.
 

@@ -163,12 +163,16 @@ def test_the_backup_key_restores_everything_into_an_empty_token(pair: tuple[Devi
             backed_up | key.arguments | {"id": secrets.token_hex(32)},
             backed_up | key.arguments | {"wrapped": bytes(384)},
         ):
-            assert refusal(two, "try_backup", keep=True, **wrong) == "MaskedKeyWrong"
+            assert refusal(two, "try_backup", **wrong) == "MaskedKeyWrong"
         assert refusal(two, "try_backup", **(backed_up | key.arguments | {"private": b"none"})) == "BadRequest"
         ask(two, "try_backup", **backed_up, **key.arguments)
         assert ask(two, "masking_key")["present"] is False
-        ask(two, "try_backup", keep=True, **backed_up, **key.arguments)
+        assert refusal(two, "take_backup", **(backed_up | {"wrapped": bytes(384)})) == "MaskedKeyWrong"
+        assert refusal(two, "take_backup", **(backed_up | {"private": b"none"})) == "BadRequest"
+        assert ask(two, "masking_key")["present"] is False
+        ask(two, "take_backup", **backed_up)
         assert ask(two, "masking_key")["present"] is True
+        assert refusal(two, "take_backup", **backed_up) == "KeyExists"
         for control in (one, two):
             ask(control, "restore_key", owner="kmsuser", **key.arguments)
         assert ask(two, "list_keys")["keys"] == [[key.label, key.id, "kmsuser"]]

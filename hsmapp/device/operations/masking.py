@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from hsmapp.device import arguments as args
 from hsmapp.device.hsm import Hsm, Session
 from hsmapp.device.operations.operation import CONTROL, Answer, Arguments, Operation
@@ -77,20 +80,30 @@ def unwrap_masking_key(hsm: Hsm, _session: Session, given: Arguments) -> Answer:
 
 def try_backup(hsm: Hsm, _session: Session, given: Arguments) -> Answer:
     """Open the masking key wrapped under the backup key, and with it one masked key, all in session objects."""
-    if given["keep"]:
-        _refuse_second_masking_key(hsm)
-    try:
+    with _backup_refusals(hsm):
         hsm.keys.try_backup(
             given["private"], given["wrapped"], given["label"], given["id"], given["masked"], given["check"]
         )
-        if given["keep"]:
-            hsm.token.masking.keep_backup(given["private"], given["wrapped"])
-            sync_folder(hsm.folder)
+    return {}
+
+
+def take_backup(hsm: Hsm, _session: Session, given: Arguments) -> Answer:
+    """Make the masking key wrapped under the backup key this HSM's own: for the first HSM of a restored cluster."""
+    _refuse_second_masking_key(hsm)
+    with _backup_refusals(hsm):
+        hsm.token.masking.keep_backup(given["private"], given["wrapped"])
+    sync_folder(hsm.folder)
+    return {}
+
+
+@contextmanager
+def _backup_refusals(hsm: Hsm) -> Iterator[None]:
+    try:
+        yield
     except ValueError as error:
         raise HsmAnswerError(BAD_REQUEST, "private is no RSA private key") from error
     except TokenRefusedError as error:
         raise _masked_wrong(hsm) from error
-    return {}
 
 
 def _masked_wrong(hsm: Hsm) -> HsmAnswerError:
@@ -117,7 +130,6 @@ OPERATIONS: dict[str, Operation] = {
     "trust_key": Operation(trust_key, CONTROL, {"so_pin": args.TEXT, "label": args.TEXT, "public": args.SMALL}),
     "wrap_masking_key": Operation(wrap_masking_key, CONTROL, {"label": args.TEXT}),
     "unwrap_masking_key": Operation(unwrap_masking_key, CONTROL, {"wrapped": args.SMALL}),
-    "try_backup": Operation(
-        try_backup, CONTROL, args.MASKED | {"wrapped": args.SMALL, "private": args.SMALL, "keep": args.OFF}
-    ),
+    "try_backup": Operation(try_backup, CONTROL, args.MASKED | {"wrapped": args.SMALL, "private": args.SMALL}),
+    "take_backup": Operation(take_backup, CONTROL, {"wrapped": args.SMALL, "private": args.SMALL}),
 }

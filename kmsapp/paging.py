@@ -10,14 +10,16 @@ import binascii
 import hashlib
 import hmac
 import json
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from django.conf import settings
+from django.db.models import Model, QuerySet
 
 from kmsapp.errors import InvalidMarkerException
 
 Item = TypeVar("Item")
+Row = TypeVar("Row", bound=Model)
 
 
 def _mac(purpose: str, payload: bytes) -> bytes:
@@ -48,3 +50,25 @@ def after(purpose: str, text: str | None) -> str:
 def cut(rows: Sequence[Item], limit: int) -> tuple[Sequence[Item], bool]:
     """`rows` holds up to limit + 1 items: return the page and whether more follow."""
     return rows[:limit], len(rows) > limit
+
+
+def answer(
+    name: str,
+    rows: QuerySet[Row],
+    entry: Callable[[Row], Mapping[str, Any]],
+    *,
+    by: str,
+    purpose: str,
+    limit: int,
+    marker_given: str | None,
+) -> dict[str, Any]:
+    """KMS's answer to a list: the page under `name`, Truncated and, when more follows, NextMarker.
+
+    by: the field that orders the rows and of which each has another value.
+    """
+    found = rows.filter(**{f"{by}__gt": after(purpose, marker_given)}).order_by(by)[: limit + 1]
+    page, truncated = cut(list(found), limit)
+    shown: dict[str, Any] = {name: [entry(row) for row in page], "Truncated": truncated}
+    if truncated:
+        shown["NextMarker"] = marker(purpose, getattr(page[-1], by))
+    return shown

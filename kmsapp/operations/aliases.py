@@ -88,14 +88,15 @@ def list_aliases(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         rows = rows.filter(key_id=access.key(call, params["KeyId"], "kms:ListAliases").pk)
     else:
         access.account(call, "kms:ListAliases")
-    purpose = f"ListAliases {caller.account} {caller.region} {params.get('KeyId') or ''}"
-    limit = min(params.get("Limit") or LIST_ALIASES_DEFAULT, LIST_ALIASES_MOST)
-    after = paging.after(purpose, params.get("Marker"))
-    page, truncated = paging.cut(list(rows.filter(name__gt=after).order_by("name")[: limit + 1]), limit)
-    answer: dict[str, Any] = {"Aliases": [_entry(alias) for alias in page], "Truncated": truncated}
-    if truncated:
-        answer["NextMarker"] = paging.marker(purpose, page[-1].name)
-    return answer
+    return paging.answer(
+        "Aliases",
+        rows,
+        _entry,
+        by="name",
+        purpose=f"ListAliases {caller.account} {caller.region} {params.get('KeyId') or ''}",
+        limit=min(params.get("Limit") or LIST_ALIASES_DEFAULT, LIST_ALIASES_MOST),
+        marker_given=params.get("Marker"),
+    )
 
 
 def _entry(alias: Alias) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from kmsapp import access, key_states
 from kmsapp.call import Call
 from kmsapp.models import Alias, CustomKeyStore, KmsKey, Role, Tag, User
 from kmsapp.models.key_stores import ConnectionState
-from kmsapp.operations import key_stores
+from kmsapp.operations import key_stores, tags
 from kmsapp.operations.keys import key_metadata, key_row
 from kmsapp.registry import operation
 
@@ -114,10 +114,7 @@ def describe_key(call: Call, params: dict[str, Any]) -> dict[str, Any]:
             {"AliasName": alias.name, "AliasArn": alias.arn, "CreationDate": alias.created_at}
             for alias in key.aliases.order_by("name")
         ],
-        "Tags": [
-            {"TagKey": tag.tag_key, "TagValue": tag.tag_value}
-            for tag in Tag.objects.filter(key=key).order_by("tag_key")
-        ],
+        "Tags": [tags.entry(tag) for tag in Tag.objects.filter(key=key).order_by("tag_key")],
         "Policy": key.policy,
         "CustomKeyStore": key_stores.entry(store) if store is not None else None,
         "BackingKeyId": key.material.backing_key_id if key.material is not None else "",

@@ -17,6 +17,7 @@ from kmsapp.errors import (
     InvalidGrantTokenException,
     InvalidKeyUsageException,
     KMSInvalidStateException,
+    UnsupportedOperationException,
     ValidationException,
 )
 from kmsapp.key_facts import KeyFacts
@@ -69,6 +70,16 @@ def require_algorithm(params: Mapping[str, Any]) -> None:
     algorithm = params.get("EncryptionAlgorithm") or SYMMETRIC_DEFAULT
     if algorithm != SYMMETRIC_DEFAULT:
         raise InvalidKeyUsageException(f"Algorithm {algorithm} is incompatible with key spec {SYMMETRIC_DEFAULT}.")
+
+
+def refuse_unbuilt(params: Mapping[str, Any]) -> None:
+    """Refuse members that change what the answer holds and that are not built: to ignore one would be a wrong answer.
+
+    Recipient asks for the plaintext encrypted for a Nitro enclave, and for none in clear.
+    """
+    for member in ("Recipient", "DryRunModifiers"):
+        if params.get(member):
+            raise UnsupportedOperationException(f"{member} is not built in this version of Casemate.")
 
 
 def refuse_grant_tokens(params: Mapping[str, Any]) -> None:

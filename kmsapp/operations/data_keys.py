@@ -31,6 +31,7 @@ def _generate(call: Call, params: dict[str, Any], name: str) -> dict[str, Any]:
     for member, shown in (("KeySpec", "keySpec"), ("NumberOfBytes", "numberOfBytes")):
         if params.get(member) is not None:
             call.audit_parameters[shown] = params[member]
+    cryptography.refuse_unbuilt(params)
     length, context = _length(params), cryptography.context_of(params)
     key = cryptography.usable_key(call, params["KeyId"], name)
     cryptography.refuse_grant_tokens(params)

@@ -33,6 +33,7 @@ def decrypt(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     cryptography.audit_use(call, params, encryptionAlgorithm=SYMMETRIC_DEFAULT)
     if params.get("KeyId"):
         call.audit_parameters["keyId"] = params["KeyId"]
+    cryptography.refuse_unbuilt(params)
     context = cryptography.context_of(params)
     parts = _split(params)
     header = parts.header

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import QuerySet
+
 from hsmapp import clock, jobs
 from hsmapp.states import ClusterState, HsmState
 from kmsapp import access, key_store_jobs, paging
@@ -76,25 +78,21 @@ def describe_custom_key_stores(call: Call, params: dict[str, Any]) -> dict[str, 
                 f"There is no custom key store named {name!r} in this account and Region."
             )
         return {"CustomKeyStores": [entry(named)], "Truncated": False}
-    return _page(call, params)
-
-
-def _rows(call: Call) -> Any:
-    return CustomKeyStore.objects.select_related("cluster").filter(
-        account=call.caller.account, region=call.caller.region
+    return paging.answer(
+        "CustomKeyStores",
+        rows,
+        entry,
+        by="custom_key_store_id",
+        purpose=f"DescribeCustomKeyStores {call.caller.account} {call.caller.region}",
+        limit=params.get("Limit") or DESCRIBE_DEFAULT,
+        marker_given=params.get("Marker"),
     )
 
 
-def _page(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    purpose = f"DescribeCustomKeyStores {call.caller.account} {call.caller.region}"
-    limit = params.get("Limit") or DESCRIBE_DEFAULT
-    after = paging.after(purpose, params.get("Marker"))
-    rows = list(_rows(call).filter(custom_key_store_id__gt=after).order_by("custom_key_store_id")[: limit + 1])
-    page, truncated = paging.cut(rows, limit)
-    answer: dict[str, Any] = {"CustomKeyStores": [entry(store) for store in page], "Truncated": truncated}
-    if truncated:
-        answer["NextMarker"] = paging.marker(purpose, page[-1].custom_key_store_id)
-    return answer
+def _rows(call: Call) -> QuerySet[CustomKeyStore]:
+    return CustomKeyStore.objects.select_related("cluster").filter(
+        account=call.caller.account, region=call.caller.region
+    )
 
 
 @operation("kms:ConnectCustomKeyStore")

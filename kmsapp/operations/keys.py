@@ -60,18 +60,12 @@ def list_keys(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     if "SELF" not in (params.get("ResourceOwners") or ["SELF"]):
         return {"Keys": [], "Truncated": False}  # no account shares keys by AWS RAM here
     caller = call.caller
-    purpose = f"ListKeys {caller.account} {caller.region}"
-    limit = params.get("Limit") or LIST_KEYS_DEFAULT
-    rows = list(
-        KmsKey.objects.filter(
-            account=caller.account, region=caller.region, key_id__gt=paging.after(purpose, params.get("Marker"))
-        ).order_by("key_id")[: limit + 1]
+    return paging.answer(
+        "Keys",
+        KmsKey.objects.filter(account=caller.account, region=caller.region),
+        lambda key: {"KeyId": key.key_id, "KeyArn": key.arn},
+        by="key_id",
+        purpose=f"ListKeys {caller.account} {caller.region}",
+        limit=params.get("Limit") or LIST_KEYS_DEFAULT,
+        marker_given=params.get("Marker"),
     )
-    page, truncated = paging.cut(rows, limit)
-    answer: dict[str, Any] = {
-        "Keys": [{"KeyId": key.key_id, "KeyArn": key.arn} for key in page],
-        "Truncated": truncated,
-    }
-    if truncated:
-        answer["NextMarker"] = paging.marker(purpose, page[-1].key_id)
-    return answer

@@ -64,15 +64,17 @@ def list_resource_tags(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """https://docs.aws.amazon.com/kms/latest/APIReference/API_ListResourceTags.html"""
     call.audit_parameters["keyId"] = params["KeyId"]
     found = access.key(call, params["KeyId"], "kms:ListResourceTags")
-    purpose = f"ListResourceTags {found.arn}"
-    limit = min(params.get("Limit") or TAGS_PER_KEY, TAGS_PER_KEY)
-    after = paging.after(purpose, params.get("Marker"))
-    rows = list(Tag.objects.filter(key_id=found.pk, tag_key__gt=after).order_by("tag_key")[: limit + 1])
-    page, truncated = paging.cut(rows, limit)
-    answer: dict[str, Any] = {
-        "Tags": [{"TagKey": tag.tag_key, "TagValue": tag.tag_value} for tag in page],
-        "Truncated": truncated,
-    }
-    if truncated:
-        answer["NextMarker"] = paging.marker(purpose, page[-1].tag_key)
-    return answer
+    return paging.answer(
+        "Tags",
+        Tag.objects.filter(key_id=found.pk),
+        entry,
+        by="tag_key",
+        purpose=f"ListResourceTags {found.arn}",
+        limit=min(params.get("Limit") or TAGS_PER_KEY, TAGS_PER_KEY),
+        marker_given=params.get("Marker"),
+    )
+
+
+def entry(tag: Tag) -> dict[str, str]:
+    """https://docs.aws.amazon.com/kms/latest/APIReference/API_Tag.html"""
+    return {"TagKey": tag.tag_key, "TagValue": tag.tag_value}

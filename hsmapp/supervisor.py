@@ -9,23 +9,17 @@ from __future__ import annotations
 
 import datetime
 import logging
-import os
-import secrets
 import signal
 import subprocess
-import sys
 import threading
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
 
-from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 from django.db.models.functions import Now
 
-from hsmapp import heartbeat, hsms, key_creation, replication, resync, softhsm
-from hsmapp.device import protocol
-from hsmapp.device.protocol import Connection, HsmAnswerError, HsmUnreachableError
+from hsmapp import heartbeat, hsm_processes, hsms, key_creation, replication, resync
+from hsmapp.device.protocol import HsmAnswerError, HsmUnreachableError
+from hsmapp.hsm_processes import STOP_SECONDS, HsmProcess, ProcessEndedError, socket_path
 from hsmapp.models import Cluster, Hsm, KeyIntent
 from hsmapp.replication import Device
 from hsmapp.states import (
@@ -39,55 +33,12 @@ from hsmapp.states import (
 
 logger = logging.getLogger(__name__)
 
-START_SECONDS = 20.0
 PROBE_EVERY_SECONDS = 1.0
 PROBE_SECONDS = 2.0
 ROUND_SECONDS = 0.2
 FAILED_ROUND_SECONDS = 2.0
 BACK_OFF_SECONDS = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
-STOP_SECONDS = 2.0
 STUCK_SECONDS = 300.0  # no round takes that long; founding a cluster of slow HSMs is the longest
-
-
-class ProcessEndedError(Exception):
-    """The HSM process ended or does not answer."""
-
-
-def hsm_folder(hsm_id: str) -> Path:
-    """Where an HSM keeps its token, its users and the owners of its keys."""
-    folder: Path = settings.DATA / "hsm" / hsm_id
-    return folder
-
-
-def socket_path(hsm_id: str) -> Path:
-    path: Path = settings.DATA / "run" / f"{hsm_id}.sock"
-    return path
-
-
-@dataclass
-class HsmProcess:
-    """A running HSM process and the supervisor's connection to it."""
-
-    child: subprocess.Popen[bytes]
-    control_secret: bytes = field(repr=False)
-    control: Connection | None = None
-
-    def ended(self) -> bool:
-        return self.child.poll() is not None
-
-    def stop(self) -> None:
-        """Close its standard input, which ends it; kill it if it does not (a frozen one)."""
-        if self.control is not None:
-            self.control.close()
-        if self.child.stdin is not None:
-            self.child.stdin.close()
-        try:
-            self.child.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.child.kill()
-            self.child.wait()
-        if self.child.stdout is not None:
-            self.child.stdout.close()
 
 
 class Keeper(threading.Thread):
@@ -118,7 +69,7 @@ class Keeper(threading.Thread):
         process: HsmProcess | None = None
         try:
             hsm = Hsm.objects.select_related("cluster").get(hsm_id=self.hsm_id)
-            process = self._start(hsm)
+            process = hsm_processes.start(hsm)
             self._connect(hsm, process)
             self._watch(hsm, process)
         except (ProcessEndedError, HsmUnreachableError, HsmAnswerError, OSError, DatabaseError) as error:
@@ -137,62 +88,14 @@ class Keeper(threading.Thread):
             if not self._stopping.is_set():
                 self._write_degraded()
 
-    def _start(self, hsm: Hsm) -> HsmProcess:
-        """Start the process and hand it what it needs on its standard input, never in argv or the environment."""
-        folder, socket = hsm_folder(hsm.hsm_id), socket_path(hsm.hsm_id)
-        for path in (folder, socket.parent):
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        child = subprocess.Popen(  # noqa: S603 - our own program, an id from our own database
-            [sys.executable, "-m", "hsmapp.device", hsm.hsm_id],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=settings.BASE,
-            start_new_session=True,
-        )
-        process = HsmProcess(child, secrets.token_bytes(32))
-        config = {
-            "parent_pid": os.getpid(),
-            "hsm_id": hsm.hsm_id,
-            "module": str(softhsm.find_module(settings.DATA)),
-            "folder": str(folder),
-            "lock": str(folder.parent / f"{hsm.hsm_id}.lock"),
-            "socket": str(socket),
-            "pin": hsms.pin(hsm),
-            "control_secret": process.control_secret,
-            "capacity": hsm.cluster.capacity,
-        }
-        if not hsm.token_made:
-            config["so_pin"] = hsms.so_pin(hsm)
-        try:
-            self._hand_over(child, config)
-        except BaseException:
-            process.stop()
-            raise
-        return process
-
-    def _hand_over(self, child: subprocess.Popen[bytes], config: dict[str, object]) -> None:
-        if child.stdin is None or child.stdout is None:
-            raise ProcessEndedError("the HSM process has no standard input or output")
-        child.stdin.write(protocol.pack(config))
-        child.stdin.flush()
-        timer = threading.Timer(START_SECONDS, child.kill)
-        timer.start()
-        try:
-            line = child.stdout.readline()
-        finally:
-            timer.cancel()
-        if line != b"ready\n":
-            raise ProcessEndedError(f"the HSM process ended with status {child.wait()} before it was ready")
-
     def _connect(self, hsm: Hsm, process: HsmProcess) -> None:
-        process.control = Connection.connect(socket_path(hsm.hsm_id), 1.0)
-        process.control.call("control", {"secret": process.control_secret}, deadline_seconds=PROBE_SECONDS)
+        control = process.connect(hsm.hsm_id)
         hsm.token_made = True
         hsm.address = str(socket_path(hsm.hsm_id))
-        health = process.control.call("health", {}, deadline_seconds=PROBE_SECONDS)
+        health = control.call("health", {}, deadline_seconds=PROBE_SECONDS)
         hsm.module_makes_ivs = health["module_makes_ivs"]
         hsm.save(update_fields=["token_made", "address", "module_makes_ivs"])
-        self.device = Device(hsm, process.control)
+        self.device = Device(hsm, control)
 
     def _watch(self, hsm: Hsm, process: HsmProcess) -> None:
         """Serve as soon as the cluster allows it, and stay until the process fails."""

@@ -8,7 +8,7 @@ from argparse import ArgumentParser
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from hsmapp import hsms, sealing, softhsm, supervisor
+from hsmapp import hsm_processes, hsms, sealing, softhsm
 from hsmapp.models import Hsm, MaskedKey
 
 
@@ -57,7 +57,7 @@ class Command(BaseCommand):
             pin = hsms.pin(hsm)
         except sealing.SealingError as error:
             raise CommandError(str(error)) from error
-        folder = supervisor.hsm_folder(hsm.hsm_id)
+        folder = hsm_processes.hsm_folder(hsm.hsm_id)
         for name, value in (
             ("PKCS11_MODULE", str(softhsm.find_module(settings.DATA))),
             ("SOFTHSM2_CONF", str(folder / "softhsm2.conf")),

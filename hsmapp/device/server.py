@@ -41,6 +41,7 @@ from hsmapp.device.protocol import (
 MAX_CONNECTIONS = 2048
 FRAME_SECONDS = 5.0
 LOGIN_SECONDS = 10.0
+BUSY_SECONDS = 0.05
 _SWEEP_SECONDS = 0.5
 _BACKLOG = 1024
 _ACCEPTS_PER_TURN = 64
@@ -53,8 +54,9 @@ _STDIN = 0
 class Peer:
     """One connection: what has come in, what has not gone out yet, and since when it has been so."""
 
-    def __init__(self, connected: socket.socket, now: float) -> None:
+    def __init__(self, connected: socket.socket, process: int, now: float) -> None:
         self.socket = connected
+        self.process = process  # its client's process id
         self.number = connected.fileno()
         self.session = Session()
         self.received = bytearray()
@@ -109,6 +111,7 @@ class Server:
         self._of_session: dict[Session, Peer] = {}
         self._ready: deque[Peer] = deque()
         self._next_sweep = 0.0
+        self._busy: deque[tuple[float, Peer]] = deque()  # who found no place in the queue, and when it is told so
 
     def stop(self) -> None:
         """End `run` soon; may be called from a signal handler."""
@@ -122,7 +125,7 @@ class Server:
     def run(self) -> None:
         while True:
             # A turn: whoever has something, then one request of each connection that has sent ahead.
-            events = self._epoll.poll(0 if self._ready else _SWEEP_SECONDS)
+            events = self._epoll.poll(self._idle_seconds())
             now = time.monotonic()
             waiting = False
             for number, event in events:
@@ -135,11 +138,19 @@ class Server:
                     self._handle(number, event, now)
             for _ in range(len(self._ready)):
                 self._serve(self._ready.popleft(), now)
+            while self._busy and self._busy[0][0] <= now:
+                self._refuse(self._busy.popleft()[1], now)
             if waiting:
                 # Last, so that no event of a connection closed in this turn meets a new one with its number.
                 self._accept(now)
             if now >= self._next_sweep:
                 self._sweep(now)
+
+    def _idle_seconds(self) -> float:
+        if self._ready:
+            return 0.0
+        until_told = self._busy[0][0] - time.monotonic() if self._busy else _SWEEP_SECONDS
+        return min(max(until_told, 0.0), _SWEEP_SECONDS)
 
     def _ends(self, number: int) -> bool:
         # Nothing but its end is expected on standard input after the configuration.
@@ -168,11 +179,12 @@ class Server:
                 connected, _address = self._listening.accept()
             except OSError:
                 return  # nobody is waiting any more, or no descriptor is free: whoever waits stays in the backlog
-            if len(self._peers) >= MAX_CONNECTIONS or peer_uid(connected) != os.getuid():
+            process, uid = peer_credentials(connected)
+            if len(self._peers) >= MAX_CONNECTIONS or uid != os.getuid():
                 connected.close()
                 continue
             connected.setblocking(False)
-            peer = Peer(connected, now)
+            peer = Peer(connected, process, now)
             self._peers[peer.number] = peer
             self._of_session[peer.session] = peer
             self._hsm.sessions.add(peer.session)
@@ -223,11 +235,23 @@ class Server:
             raise
         except Exception as error:  # the last stage: a defect costs one answer, not the HSM
             return _defect(error)
-        return self._hash(peer, result) if isinstance(result, HashJob) else ["ok", result]
+        if isinstance(result, HashJob):
+            self._hash(peer, result)
+            return None
+        return ["ok", result]
 
-    def _hash(self, peer: Peer, job: HashJob) -> list[Any] | None:
-        peer.hashing = self._hashing.submit(job, peer)
-        return None if peer.hashing else ["error", BUSY, "too many logins at once; try again"]
+    def _hash(self, peer: Peer, job: HashJob) -> None:
+        peer.hashing = True
+        refused = self._hashing.submit(job, peer, peer.process)
+        if isinstance(refused, Peer):
+            # Told at once, it would come again at once, and a crowd of such clients would keep this thread busy.
+            self._busy.append((time.monotonic() + BUSY_SECONDS, refused))
+
+    def _refuse(self, peer: Peer, now: float) -> None:
+        if not peer.closed:
+            peer.hashing = False
+            self._reply(peer, ["error", BUSY, "too many logins at once; try again"], now)
+            self._watch(peer)
 
     def _take_hashes(self, now: float) -> None:
         for job, tag, result in self._hashing.finished():
@@ -251,7 +275,10 @@ class Server:
             return ["error", error.name, error.message]
         except Exception as error:  # the last stage, as in _answer
             return _defect(error)
-        return self._hash(peer, result) if isinstance(result, HashJob) else ["ok", result]
+        if isinstance(result, HashJob):
+            self._hash(peer, result)
+            return None
+        return ["ok", result]
 
     def _reply(self, peer: Peer, answer: list[Any], now: float) -> None:
         try:
@@ -329,11 +356,10 @@ def listen(path: Path) -> socket.socket:
     return listening
 
 
-def peer_uid(connected: socket.socket) -> int:
-    _pid, uid, _gid = _CREDENTIALS.unpack(
-        connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    )
-    return int(uid)
+def peer_credentials(connected: socket.socket) -> tuple[int, int]:
+    """Return process id and user id of the other side."""
+    pid, uid, _gid = _CREDENTIALS.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return pid, uid
 
 
 def _defect(error: Exception) -> list[Any]:

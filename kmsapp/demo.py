@@ -63,6 +63,7 @@ PEOPLE = (
     ("carol", OTHER_ACCOUNT, False),
 )
 ROLES = ("KMSAdminRole", "ExampleRole", "AuditorRole")
+HSM_TYPE = "hsm1.medium"
 SECONDS = 60
 
 
@@ -97,7 +98,7 @@ def seed() -> list[dict[str, str]]:
     return [asdict(person) for person in _people()]
 
 
-def add_further_cluster() -> Cluster:
+def add_further_cluster(hsm_type: str = HSM_TYPE) -> Cluster:
     """One more ACTIVE cluster, whose kmsuser password and customer CA certificate are files in <data>/demo."""
     cluster_id = ids.new_cloudhsm_id("cluster")
     number = Hsm.objects.count()
@@ -112,7 +113,7 @@ def add_further_cluster() -> Cluster:
         }
         for zone, subnet, network in zones
     )
-    cluster = add_cluster(cluster_id, members)
+    cluster = add_cluster(cluster_id, members, hsm_type)
     _write_password(cluster_id, credentials.current_password(cluster.credentials.get(user_name=KMSUSER)))
     return cluster
 
@@ -148,9 +149,9 @@ def _write_password(cluster_id: str, password: str) -> Path:
     return path
 
 
-def add_cluster(cluster_id: str, members: tuple[dict[str, str], ...]) -> Cluster:
+def add_cluster(cluster_id: str, members: tuple[dict[str, str], ...], hsm_type: str = HSM_TYPE) -> Cluster:
     """An ACTIVE cluster with these HSMs, a customer CA, an admin and a kmsuser."""
-    cluster = Cluster.objects.filter(cluster_id=cluster_id).first() or _new_cluster(cluster_id, members)
+    cluster = Cluster.objects.filter(cluster_id=cluster_id).first() or _new_cluster(cluster_id, members, hsm_type)
     _wait(f"the HSMs of {cluster_id} to serve", lambda: _all_active(cluster))
     cluster.refresh_from_db()
     if cluster.state != ClusterState.ACTIVE:
@@ -158,14 +159,14 @@ def add_cluster(cluster_id: str, members: tuple[dict[str, str], ...]) -> Cluster
     return cluster
 
 
-def _new_cluster(cluster_id: str, members: tuple[dict[str, str], ...]) -> Cluster:
+def _new_cluster(cluster_id: str, members: tuple[dict[str, str], ...], hsm_type: str) -> Cluster:
     with transaction.atomic():
         cluster = Cluster.objects.create(
             cluster_id=cluster_id,
             account=ACCOUNT,
             region=REGION,
             state=ClusterState.INITIALIZE_IN_PROGRESS,
-            hsm_type="hsm1.medium",
+            hsm_type=hsm_type,
             vpc_id="vpc-1a2b3c4d",
             security_group="sg-865af2fb",
             subnet_mapping={member["availability_zone"]: member["subnet_id"] for member in members},

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from hsmapp.device.protocol import HsmAnswerError, HsmUnreachableError
+from hsmapp.states import CAPACITY
 from kmsapp import demo
 
 
@@ -17,7 +18,8 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
-        verbs.add_parser("add-cluster", help="one more ACTIVE cluster, not bound to a key store")
+        add = verbs.add_parser("add-cluster", help="one more ACTIVE cluster, not bound to a key store")
+        add.add_argument("--hsm-type", choices=sorted(CAPACITY), default=demo.HSM_TYPE, help="how many keys it takes")
         verbs.add_parser(
             "kmsuser-password", help="give kmsuser of a cluster a new password, which KMS is not told"
         ).add_argument("cluster_id")
@@ -27,7 +29,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is no demo in {settings.DATA}. Start bin/serve on it first.")
         try:
             if options["verb"] == "add-cluster":
-                self._add_cluster()
+                self._add_cluster(str(options["hsm_type"]))
             else:
                 self._new_password(str(options["cluster_id"]))
         except demo.DemoError as error:
@@ -35,8 +37,8 @@ class Command(BaseCommand):
         except (HsmAnswerError, HsmUnreachableError) as error:
             raise CommandError(f"An HSM did not do it: {error}") from error
 
-    def _add_cluster(self) -> None:
-        cluster = demo.add_further_cluster()
+    def _add_cluster(self, hsm_type: str) -> None:
+        cluster = demo.add_further_cluster(hsm_type)
         folder = settings.DATA / "demo"
         self.stdout.write(f"{cluster.cluster_id} is {cluster.state} with {cluster.hsms.count()} HSMs.")
         self.stdout.write(f"kmsuser password: {folder / f'{cluster.cluster_id}-kmsuser-password'}")

@@ -54,6 +54,8 @@ KEYRING = env_text("CASEMATE_KEYRING", "")
 # in /proc). Empty where no bin/serve runs.
 HEARTBEAT = env_text("CASEMATE_HEARTBEAT", "")
 TROUBLES = env_text("CASEMATE_TROUBLES", "")
+# Folder in which crash tests see where each process is (hsmapp/steps.py); empty: nothing is kept.
+STEPS = env_text("CASEMATE_STEPS", "")
 # PKCS#11 module that HSM processes load; empty: SoftHSM is looked for.
 PKCS11_MODULE = env_text("PKCS11_MODULE", env_text("SOFTHSM2_MODULE", ""))
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 django_application = get_wsgi_application()
 
-from hsmapp import connections, heartbeat  # noqa: E402  needs Django to be set up, as the next ones do
+from hsmapp import connections, heartbeat, steps  # noqa: E402  needs Django to be set up, as the next ones do
 from kmsapp import audit  # noqa: E402
 from kmsapp.wire.handler import handle, is_wire  # noqa: E402
 
@@ -40,6 +40,9 @@ if IS_WORKER:
 
 def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Answer one request: calls of AWS clients never meet Django's middleware, cookies or pages."""
-    if is_wire(environ):
-        return handle(environ, start_response)
-    return django_application(environ, start_response)
+    try:
+        if is_wire(environ):
+            return handle(environ, start_response)
+        return django_application(environ, start_response)
+    finally:
+        steps.leave()

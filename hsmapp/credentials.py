@@ -13,12 +13,13 @@ import string
 from django.db import transaction
 from django.db.models import QuerySet
 
-from hsmapp import epochs, sealing
+from hsmapp import epochs, sealing, steps
 from hsmapp.device import protocol
 from hsmapp.device.protocol import Connection, HsmAnswerError, HsmUnreachableError
 from hsmapp.errors import ConnectError
 from hsmapp.models import Cluster, ClusterCredential, Hsm, HsmOnPreviousPassword
 from hsmapp.states import ClusterState, HsmState
+from hsmapp.steps import Step
 
 CONNECT_SECONDS = 0.1
 LOGIN_SECONDS = 2.0
@@ -123,11 +124,14 @@ def connect(credential: ClusterCredential) -> None:
         _change_over(credential)  # proves the current password before anything is changed
     else:
         _finish_pending(credential)
+    steps.reach(Step.PASSWORD_PROVED)
     pending = seal(credential.cluster.cluster_id, credential.user_name, draw_password())
     if not _as_read(credential).update(pending_password_sealed=pending):
         raise _superseded()
+    steps.reach(Step.PENDING_WRITTEN)
     credential.pending_password_sealed = pending
     _finish_pending(credential)
+    steps.reach(Step.PASSWORD_CURRENT)
 
 
 def _as_read(credential: ClusterCredential) -> QuerySet[ClusterCredential]:
@@ -158,6 +162,7 @@ def disconnect(credential: ClusterCredential) -> None:
 
 def _finish_pending(credential: ClusterCredential) -> None:
     changed = _change_over(credential)
+    steps.reach(Step.CHANGED_ON_ALL_HSMS)
     with transaction.atomic():
         current = credential.pending_password_sealed
         if not _as_read(credential).update(password_sealed=current, pending_password_sealed=None):
@@ -199,6 +204,7 @@ def _change_over_one(hsm: Hsm, credential: ClusterCredential) -> None:
         if pending is not None and used != pending:
             args = {"user": credential.user_name, "password": pending}
             connection.call("change_password", args, deadline_seconds=LOGIN_SECONDS)
+            steps.reach(Step.CHANGED_ON_SOME_HSMS)
 
 
 def _refuse_other_clients(hsm: Hsm, credential: ClusterCredential, connection: Connection) -> None:

@@ -21,7 +21,7 @@ from typing import TypeVar
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
-from hsmapp import clock, cluster, epochs
+from hsmapp import clock, cluster, epochs, steps
 from hsmapp.connections import Pool, pool
 from hsmapp.device import protocol
 from hsmapp.device.protocol import HsmAnswerError, HsmUnreachableError
@@ -35,6 +35,7 @@ from hsmapp.errors import (
 )
 from hsmapp.models import Cluster, KeyIntent, MaskedKey
 from hsmapp.states import IntentState
+from hsmapp.steps import Step
 
 Made = TypeVar("Made")
 
@@ -73,7 +74,9 @@ def create_key(new: NewKey, commit: Callable[[MaskedKey], Made]) -> Made:
         cluster.require_enough_hsms(hsms)
         intent = _open_intent(new, attempt, [hsm_id for hsm_id, _ in hsms])
         try:
-            return _carry_out(new, intent, hsms, commit, away)
+            made = _carry_out(new, intent, hsms, commit, away)
+            steps.reach(Step.COMMITTED)
+            return made
         except _HsmLeftError:
             _give_up(intent, new)
         except BaseException:
@@ -89,7 +92,7 @@ class _HsmLeftError(HsmError):
 def _open_intent(new: NewKey, attempt: int, hsm_ids: list[str]) -> KeyIntent:
     try:
         with transaction.atomic():
-            return KeyIntent.objects.create(
+            intent = KeyIntent.objects.create(
                 cluster=new.cluster,
                 label=new.label,
                 backing_key_id=secrets.token_hex(32),
@@ -100,6 +103,8 @@ def _open_intent(new: NewKey, attempt: int, hsm_ids: list[str]) -> KeyIntent:
                 created_at=Now(),
                 deadline=Now() + datetime.timedelta(seconds=INTENT_SECONDS),
             )
+        steps.reach(Step.INTENT_WRITTEN)
+        return intent
     except IntegrityError as error:
         raise ReservedError(f"{new.reserves} is being taken by another key.") from error
 
@@ -113,7 +118,9 @@ def _carry_out(
 ) -> Made:
     connections = pool(new.cluster.pk, new.owner)
     wrapped = _generate(connections, intent, hsms, away)
+    steps.reach(Step.MASKED)
     took = tuple(hsm for hsm in hsms if _is_open(intent) and _persist(connections, hsm[0], intent, wrapped, away))
+    steps.reach(Step.ON_ALL_HSMS)
     if not _is_open(intent):
         raise IntentLostError(f"Making {intent.label} took longer than {INTENT_SECONDS} seconds.")
     cluster.require_enough_hsms(took)
@@ -164,12 +171,14 @@ def _persist(connections: Pool, hsm_id: str, intent: KeyIntent, wrapped: _Wrappe
             away.add(hsm_id)
             return False
         raise _refused(error, intent) from error
+    steps.reach(Step.ON_SOME_HSMS)
     return True
 
 
 def _finish(new: NewKey, intent: KeyIntent, wrapped: _Wrapped, commit: Callable[[MaskedKey], Made]) -> Made:
     with transaction.atomic():
         won = KeyIntent.objects.filter(pk=intent.pk, state=IntentState.OPEN).update(state=IntentState.DONE)
+        steps.reach(Step.COMMITTING)
         if won != 1:
             raise IntentLostError(f"Making {intent.label} took longer than {INTENT_SECONDS} seconds.")
         masked_key = MaskedKey.objects.create(
@@ -188,6 +197,7 @@ def _finish(new: NewKey, intent: KeyIntent, wrapped: _Wrapped, commit: Callable[
 
 def _give_up(intent: KeyIntent, new: NewKey) -> None:
     """Abandon the intent and destroy what its HSMs made. The row stays until every HSM is known to be clean."""
+    steps.reach(Step.GIVING_UP)
     ours = KeyIntent.objects.filter(pk=intent.pk, state__in=[IntentState.OPEN, IntentState.ABANDONED])
     if not ours.update(state=IntentState.ABANDONED):
         return  # done after all, or restored: then its objects are not ours to destroy

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -57,7 +57,9 @@ def clean_environment() -> dict[str, str]:
 class Server:
     """A process of bin/serve's Python part."""
 
-    def __init__(self, data: Path, *options: str, port: int | None = None):
+    def __init__(
+        self, data: Path, *options: str, port: int | None = None, environment: Mapping[str, str] | None = None
+    ):
         self.data = data
         self.port = port or free_port()
         is_tls = "--tls" in options
@@ -65,6 +67,7 @@ class Server:
         self.ca_file = data / "tls" / "root.crt" if is_tls else None  # what clients are to trust
         self.output = data.with_name(f"{data.name}.output")
         self._options = options
+        self._environment = {**clean_environment(), **(environment or {})}
         self._seen: set[tuple[int, str]] = set()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -76,8 +79,13 @@ class Server:
             assert self.process is not None and self.process.poll() is None, f"it ended:\n{self.output_text()}"
             assert time.monotonic() < started + START_SECONDS, f"not healthy:\n{self.output_text()}\n{self.logs()}"
             time.sleep(0.02)
-        self._seen = {(pid, _start_time(pid)) for pid in self.pids()}
+        self._seen.clear()
+        self.remember()
         return time.monotonic() - started
+
+    def remember(self) -> None:
+        """Note the processes that it has now: `stop` waits for their end too, whoever has killed their parents."""
+        self._seen |= {(pid, _start_time(pid)) for pid in self.pids()}
 
     def launch(self) -> None:
         """Start it without waiting."""
@@ -86,7 +94,7 @@ class Server:
             self.process = subprocess.Popen(
                 [*command, *self._options],
                 cwd=ROOT,
-                env=clean_environment(),
+                env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -97,7 +105,8 @@ class Server:
     def stop(self, number: int = signal.SIGTERM, *, within_seconds: float = 5.0) -> float:
         """End it with a signal; return the seconds until none of its processes was left, which must be few."""
         assert self.process is not None
-        processes = self._seen | {(pid, _start_time(pid)) for pid in self.pids()}
+        self.remember()
+        processes = self._seen
         started = time.monotonic()
         self.process.send_signal(number)
         while self.process.poll() is None or (left := [pid for pid, at in processes if _is_alive(pid, at)]):

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 
 from django.conf import settings
 
-from hsmapp import epochs
+from hsmapp import epochs, iv_counts
 from hsmapp.connections import Pool, pool
+from hsmapp.deadlines import Deadline
 from hsmapp.device import protocol
 from hsmapp.device.protocol import Connection, HsmAnswerError, HsmUnreachableError
 from hsmapp.errors import HsmError, InvalidCiphertextError, KeyMaterialError, NoHsmAnswersError, NotEnoughHsmsError
@@ -22,9 +23,12 @@ from hsmapp.models import Hsm, MaskedKey
 from hsmapp.states import HsmState
 
 Answer = TypeVar("Answer")
+Ask = Callable[[Connection, Deadline], Answer]
 
+# What one message may take.
 CRYPTO_SECONDS = 1.0
 KEY_SECONDS = 5.0
+CALL_SECONDS = 2.0  # what a whole call may take: one HSM may miss its deadline, and another still has as long
 
 # Answers that say "not here, not now": the next HSM is asked.
 ELSEWHERE = {protocol.NOT_SERVING, protocol.NOT_LOGGED_IN, protocol.TOKEN_FAILED, protocol.BUSY}
@@ -80,10 +84,15 @@ def require_enough_hsms(hsms: tuple[tuple[str, str], ...]) -> None:
 def encrypt(material: Material, plaintext: bytes, *, aad: bytes) -> tuple[bytes, bytes]:
     """Return (IV of 12 bytes, ciphertext + 16-byte tag). The HSM makes the IV.
 
-    Raises: NoHsmAnswersError, KeyMaterialError.
+    Raises: NoHsmAnswersError, KeyMaterialError, IvsUsedUpError.
     """
     args = {"label": material.label, "check": material.check, "plaintext": plaintext, "aad": aad}
-    answer = _use(material, "encrypt", args)
+
+    def ask(hsm: Connection, deadline: Deadline) -> dict[str, Any]:
+        seconds = deadline.at_most(CRYPTO_SECONDS)
+        return iv_counts.encrypt(hsm, material.cluster_pk, material.label, args, deadline_seconds=seconds)
+
+    answer = _use(material, ask)
     return answer["iv"], answer["sealed"]
 
 
@@ -93,30 +102,39 @@ def decrypt(material: Material, iv: bytes, sealed: bytes, *, aad: bytes) -> byte
     Raises: InvalidCiphertextError when an HSM with the right key refuses; NoHsmAnswersError; KeyMaterialError.
     """
     args = {"label": material.label, "check": material.check, "iv": iv, "sealed": sealed, "aad": aad}
-    plaintext: bytes = _use(material, "decrypt", args)["plaintext"]
+
+    def ask(hsm: Connection, deadline: Deadline) -> dict[str, Any]:
+        return hsm.call("decrypt", args, deadline_seconds=deadline.at_most(CRYPTO_SECONDS))
+
+    plaintext: bytes = _use(material, ask)["plaintext"]
     return plaintext
 
 
 def random(cluster_pk: int, owner: str, length: int) -> bytes:
     """Random bytes (1 to 1,024) from one of the cluster's HSMs."""
-    data: bytes = on_any_hsm(
-        pool(cluster_pk, owner),
-        lambda connection: connection.call("random", {"length": length}, deadline_seconds=CRYPTO_SECONDS),
-    )["data"]
+
+    def ask(hsm: Connection, deadline: Deadline) -> dict[str, Any]:
+        return hsm.call("random", {"length": length}, deadline_seconds=deadline.at_most(CRYPTO_SECONDS))
+
+    data: bytes = on_any_hsm(pool(cluster_pk, owner), ask)["data"]
     return data
 
 
-def on_any_hsm(hsms: Pool, ask: Callable[[Connection], Answer]) -> Answer:
+def on_any_hsm(hsms: Pool, ask: Ask[Answer]) -> Answer:
     """Ask one HSM after the other until one answers; a key that one can't mend may be sound on the next.
 
+    However many are asked, the caller waits no longer than CALL_SECONDS.
     Raises: NoHsmAnswersError if none did; HsmAnswerError for what only the caller can judge.
     """
+    deadline = Deadline(CALL_SECONDS)
     refusal: HsmAnswerError | None = None
     for _ in range(2):  # a second round for the case that all connections at hand were those of a process that ended
-        for hsm_id in hsms.ready():
+        for hsm_id in hsms.ready(wait_seconds=deadline.left_seconds):
+            if deadline.is_over:
+                break
             try:
                 with hsms.connection(hsm_id) as connection:
-                    return ask(connection)
+                    return ask(connection, deadline)
             except HsmUnreachableError:
                 continue
             except HsmAnswerError as error:
@@ -129,15 +147,15 @@ def on_any_hsm(hsms: Pool, ask: Callable[[Connection], Answer]) -> Answer:
     raise NoHsmAnswersError("No HSM of the cluster answers.")
 
 
-def _use(material: Material, op: str, args: dict[str, Any]) -> dict[str, Any]:
-    def ask(connection: Connection) -> dict[str, Any]:
+def _use(material: Material, use: Ask[dict[str, Any]]) -> dict[str, Any]:
+    def ask(hsm: Connection, deadline: Deadline) -> dict[str, Any]:
         try:
-            return connection.call(op, args, deadline_seconds=CRYPTO_SECONDS)
+            return use(hsm, deadline)
         except HsmAnswerError as error:
             if error.name not in _MENDABLE:
                 raise
-        _restore(connection, material)
-        return connection.call(op, args, deadline_seconds=CRYPTO_SECONDS)
+        _restore(hsm, material, deadline)
+        return use(hsm, deadline)
 
     try:
         return on_any_hsm(pool(material.cluster_pk, material.owner), ask)
@@ -147,7 +165,7 @@ def _use(material: Material, op: str, args: dict[str, Any]) -> dict[str, Any]:
         raise _translated(error, material) from error
 
 
-def _restore(connection: Connection, material: Material) -> None:
+def _restore(connection: Connection, material: Material, deadline: Deadline) -> None:
     """Give this HSM the key from its masked key."""
     row = MaskedKey.objects.filter(label=material.label, backing_key_id=material.backing_key_id).first()
     if row is None:
@@ -158,7 +176,7 @@ def _restore(connection: Connection, material: Material) -> None:
         "masked": bytes(row.masked),
         "check": bytes(row.check_ciphertext),
     }
-    connection.call("restore_key", args, deadline_seconds=KEY_SECONDS)
+    connection.call("restore_key", args, deadline_seconds=deadline.at_most(KEY_SECONDS))
 
 
 def _translated(error: HsmAnswerError, material: Material) -> HsmError:

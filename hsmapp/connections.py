@@ -1,8 +1,9 @@
 """Logged-in connections to HSM processes, kept ready so that no call waits for a login.
 
 A pool belongs to one crypto user of one cluster in this process. Calls take a connection and give it back; a thread of
-the pool's own keeps READY_PER_HSM of them open on each active HSM as long as the credential is connected. An HSM that
-ends a connection or misses a deadline is left out until the thread has logged in there again.
+the pool's own keeps READY_PER_HSM of them open on each active HSM as long as the credential is connected, and logs in
+by further threads, one per HSM, so that an HSM that hangs holds up no other. An HSM that ends a connection or misses a
+deadline is left out until a login has succeeded there again (breaker.py).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from django.db import DatabaseError, close_old_connections
 from django.db import connection as database
 
 from hsmapp import credentials
+from hsmapp.breaker import Breaker
 from hsmapp.device import protocol
 from hsmapp.device.protocol import Connection, HsmAnswerError, HsmUnreachableError
 from hsmapp.errors import NoHsmAnswersError
@@ -29,18 +31,32 @@ logger = logging.getLogger(__name__)
 
 READY_PER_HSM = 4  # as many as a worker has threads
 WAIT_SECONDS = 2.0  # how long a call waits for the pool to have any connection at all
-RETRY_SECONDS = 0.25
+RETRY_SECONDS = 0.25  # after an error of the database
 REFUSED_SECONDS = 60.0  # five wrong passwords lock a crypto user; one a minute is far from that
 IDLE_ROUND_SECONDS = 1.0
+ROUND_GAP_SECONDS = 0.02
+LATE_SECONDS = 0.1  # a call takes a few milliseconds: an HSM that has kept one for so long gets others only at need
 
 
 @dataclass
 class Member:
-    """One HSM as the pool sees it."""
+    """One HSM as the pool sees it, from when it began to serve until that ends."""
 
     hsm_id: str
+    serving_since: object  # of another time: another life of the HSM, of which nothing is known
     idle: list[Connection] = field(default_factory=list)
-    in_use: int = 0
+    under_way: dict[Connection, float] = field(default_factory=dict)  # lent, and since when (monotonic)
+    breaker: Breaker = field(default_factory=Breaker)
+    filling: bool = False  # a thread is logging in
+
+    @property
+    def lacking(self) -> int:
+        return READY_PER_HSM - len(self.idle) - len(self.under_way)
+
+    def reluctance(self, now: float) -> tuple[bool, int]:
+        """The less, the sooner it answers: nobody has waited long for it, and few wait at all."""
+        late = bool(self.under_way) and now - min(self.under_way.values()) > LATE_SECONDS
+        return late, len(self.under_way)
 
     def drop(self) -> None:
         for connection in self.idle:
@@ -57,6 +73,7 @@ class Pool:
         self._changed = threading.Condition()
         self._members: dict[str, Member] = {}
         self._turn = 0
+        self._last_ready = time.monotonic()
         self._ended = False
         # HSM id -> what the HSM and the credential were when it refused a login, and until when that is believed:
         # trying a wrong password again and again would only bring the user nearer to being locked.
@@ -91,23 +108,29 @@ class Pool:
         finally:
             self._give_back(hsm_id, connection)
 
-    def ready(self, *, without: frozenset[str] = frozenset()) -> list[str]:
-        """Ids of the HSMs with a connection at hand, another one first each time; waits while there is none at all.
+    def ready(self, *, wait_seconds: float = WAIT_SECONDS) -> list[str]:
+        """Ids of the HSMs with a connection at hand, the one first that will answer soonest; waits while there is none.
 
-        Raises: NoHsmAnswersError when none has come within WAIT_SECONDS.
+        Raises: NoHsmAnswersError when none has come in time: within WAIT_SECONDS of when there last was one, so that
+        calls do not queue up behind HSMs that have been away for longer.
         """
-        deadline = time.monotonic() + WAIT_SECONDS
+        end = time.monotonic() + wait_seconds
         with self._changed:
             while True:
-                ready = [hsm_id for hsm_id, member in self._members.items() if member.idle and hsm_id not in without]
+                now = time.monotonic()
+                ready = [member for member in self._members.values() if member.idle]
                 if ready:
+                    self._last_ready = now
                     self._turn += 1
                     start = self._turn % len(ready)
-                    return ready[start:] + ready[:start]
-                left = deadline - time.monotonic()
-                if left <= 0 or without or not self._thread.is_alive():
-                    raise NoHsmAnswersError("No HSM of the cluster answers.")
+                    # Sorting is stable: among equals another one is first each time.
+                    in_turn = ready[start:] + ready[:start]
+                    in_turn.sort(key=lambda member: member.reluctance(now))
+                    return [member.hsm_id for member in in_turn]
                 self._wanted.set()
+                left = min(end, self._last_ready + WAIT_SECONDS) - now
+                if left <= 0 or not self._thread.is_alive():
+                    raise NoHsmAnswersError("No HSM of the cluster answers.")
                 self._changed.wait(left)
 
     def _take(self, hsm_id: str, deadline: float) -> Connection:
@@ -117,7 +140,7 @@ class Pool:
                 while member is not None and member.idle:
                     connection = member.idle.pop()
                     if not _hung_up(connection):
-                        member.in_use += 1
+                        member.under_way[connection] = time.monotonic()
                         return connection
                     connection.close()
                 self._wanted.set()
@@ -129,12 +152,11 @@ class Pool:
     def _give_back(self, hsm_id: str, connection: Connection) -> None:
         with self._changed:
             member = self._members.get(hsm_id)
-            if member is None:
-                connection.close()
-                return
-            member.in_use -= 1
-            if connection.closed:
+            if member is None or member.under_way.pop(connection, None) is None:
+                connection.close()  # of an HSM that is gone, or of an earlier life of it
+            elif connection.closed:
                 # The process behind the others is the same one: they are as dead as this one.
+                member.breaker.call_failed(time.monotonic())
                 member.drop()
                 self._wanted.set()
             else:
@@ -149,7 +171,8 @@ class Pool:
                     close_old_connections()
                     if not self._fill():
                         return
-                    self._wanted.wait(IDLE_ROUND_SECONDS)
+                    self._wanted.wait(self._seconds_to_next_round())
+                    time.sleep(ROUND_GAP_SECONDS)
                 except DatabaseError:
                     logger.exception("the pool of %s can't read the database", self._user_name)
                     time.sleep(RETRY_SECONDS)
@@ -158,7 +181,7 @@ class Pool:
             database.close()
 
     def _fill(self) -> bool:
-        """Log in where connections are missing. False when the credential is not connected (any more)."""
+        """Begin to log in where connections are missing. False when the credential is not connected (any more)."""
         credential = (
             ClusterCredential.objects.select_related("cluster")
             .filter(cluster_id=self._cluster_pk, user_name=self._user_name, connected=True)
@@ -167,50 +190,77 @@ class Pool:
         if credential is None:
             return False
         hsms = {hsm.hsm_id: hsm for hsm in credential.cluster.hsms.filter(state=HsmState.ACTIVE)}
-        self._forget_others(set(hsms))
+        self._forget_others(hsms)
         password = credentials.current_password(credential)
         sealed = bytes(credential.password_sealed)
-        worth_a_try = [hsm_id for hsm_id, hsm in hsms.items() if not self._is_refused(hsm, sealed)]
-        failed: set[str] = set()  # one that hangs must not make the others wait for each of its connections
-        for hsm_id in self._missing(worth_a_try):
-            if hsm_id in failed:
-                continue
-            try:
-                self._add(hsm_id, credentials.log_in(hsms[hsm_id], credential, password))
-            except HsmUnreachableError:
-                failed.add(hsm_id)
-            except HsmAnswerError as error:
-                failed.add(hsm_id)
-                logger.warning("%s refuses %s: %s", hsm_id, self._user_name, error.name)
-                seconds = REFUSED_SECONDS if error.name == protocol.WRONG_PASSWORD else IDLE_ROUND_SECONDS
-                self._refused[hsm_id] = (hsms[hsm_id].serving_since, sealed, time.monotonic() + seconds)
-        if failed:
-            time.sleep(RETRY_SECONDS)
-            self._wanted.set()
+        for hsm in hsms.values():
+            if not self._is_refused(hsm, sealed):
+                self._begin_to_log_in(hsm, credential, password)
         return True
+
+    def _begin_to_log_in(self, hsm: Hsm, credential: ClusterCredential, password: str) -> None:
+        with self._changed:
+            member = self._members.setdefault(hsm.hsm_id, Member(hsm.hsm_id, hsm.serving_since))
+            if member.filling or member.lacking <= 0 or member.breaker.seconds_to_probe(time.monotonic()):
+                return
+            member.filling = True
+        threading.Thread(
+            target=self._log_in, args=(member, hsm, credential, password), name=f"login {hsm.hsm_id}", daemon=True
+        ).start()
+
+    def _log_in(self, member: Member, hsm: Hsm, credential: ClusterCredential, password: str) -> None:
+        """Give the HSM the connections that it lacks. Reads nothing from the database."""
+        try:
+            while self._add(member, credentials.log_in(hsm, credential, password)):
+                pass
+        except HsmUnreachableError:
+            with self._changed:
+                member.breaker.probe_failed(time.monotonic())
+        except HsmAnswerError as error:
+            logger.warning("%s refuses %s: %s", hsm.hsm_id, self._user_name, error.name)
+            seconds = REFUSED_SECONDS if error.name == protocol.WRONG_PASSWORD else IDLE_ROUND_SECONDS
+            sealed = bytes(credential.password_sealed)
+            self._refused[hsm.hsm_id] = (hsm.serving_since, sealed, time.monotonic() + seconds)
+        finally:
+            with self._changed:
+                member.filling = False
+            self._wanted.set()
 
     def _is_refused(self, hsm: Hsm, sealed: bytes) -> bool:
         serving_since, refused, until = self._refused.get(hsm.hsm_id, (None, b"", 0.0))
         return (serving_since, refused) == (hsm.serving_since, sealed) and time.monotonic() < until
 
-    def _missing(self, hsms: list[str]) -> list[str]:
-        """Ids of HSMs, one per missing connection, so that each HSM gets its first before any gets its second."""
+    def _add(self, member: Member, connection: Connection) -> bool:
+        """Take a connection in; whether the HSM lacks another."""
         with self._changed:
-            lacking = {
-                hsm_id: READY_PER_HSM - len(member.idle) - member.in_use
-                for hsm_id, member in ((hsm_id, self._members.setdefault(hsm_id, Member(hsm_id))) for hsm_id in hsms)
-            }
-        return [hsm_id for round_ in range(READY_PER_HSM) for hsm_id, lack in lacking.items() if lack > round_]
-
-    def _add(self, hsm_id: str, connection: Connection) -> None:
-        with self._changed:
-            self._members.setdefault(hsm_id, Member(hsm_id)).idle.append(connection)
+            if self._members.get(member.hsm_id) is not member or self._ended:
+                connection.close()
+                return False
+            now = time.monotonic()
+            member.breaker.probe_succeeded(now)
+            member.idle.append(connection)
+            self._last_ready = now
             self._changed.notify_all()
+            return member.lacking > 0
 
-    def _forget_others(self, kept: set[str]) -> None:
+    def _seconds_to_next_round(self) -> float:
+        """Until the next probe of an HSM that failed is due, or somebody may have changed something."""
+        now = time.monotonic()
         with self._changed:
-            for hsm_id in self._members.keys() - kept:
-                self._members.pop(hsm_id).drop()
+            due = [
+                member.breaker.seconds_to_probe(now)
+                for member in self._members.values()
+                if member.breaker.is_open and not member.filling
+            ]
+        return min([IDLE_ROUND_SECONDS, *due])
+
+    def _forget_others(self, hsms: dict[str, Hsm]) -> None:
+        """Forget HSMs that do not serve, and what was known of an earlier life of those that do."""
+        with self._changed:
+            for member in list(self._members.values()):
+                hsm = hsms.get(member.hsm_id)
+                if hsm is None or hsm.serving_since != member.serving_since:
+                    self._members.pop(member.hsm_id).drop()
 
     def _close(self) -> None:
         with self._changed:

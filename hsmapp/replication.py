@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,8 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from django.db import transaction
 
 from hsmapp import certificates, credentials, epochs, hsms, sealing
-from hsmapp.device.protocol import Connection
-from hsmapp.models import Cluster, Hsm
+from hsmapp.device.protocol import MASKED_KEY_WRONG, Connection, HsmAnswerError
+from hsmapp.models import Cluster, Hsm, MaskedKey
 from hsmapp.states import ClusterState
 
 CONTROL_SECONDS = 10.0
@@ -74,7 +75,7 @@ def found(cluster: Cluster, devices: list[Device]) -> None:
         _hand_over_masking_key(first, other)
     _back_up_masking_key(cluster, first)
     for device in devices:
-        _make_users(cluster, device)
+        make_users(cluster, device)
     with transaction.atomic():
         cluster.state = ClusterState.INITIALIZED
         cluster.save(update_fields=["state"])
@@ -105,6 +106,36 @@ def _copy_users(giver: Device, taker: Device) -> None:
         after, add = page["next"], True
         if not after:
             return
+
+
+def take_masking_key_from_backup(cluster: Cluster, device: Device, tests: Sequence[MaskedKey]) -> None:
+    """Give an HSM the masking key that the cluster's backup key opens, after that has opened one of the masked keys.
+
+    tests: masked keys of the cluster, of which some may be at fault; none: there is nothing that it could be tried on.
+    The process must have been given the key for the purpose BACKUP_KEY. Raises: HsmAnswerError MaskedKeyWrong.
+    """
+    private = sealing.keyring().open(
+        cluster.backup_private_key_sealed or b"",
+        purpose=sealing.BACKUP_KEY,
+        table=_CLUSTER_TABLE,
+        row=cluster.cluster_id,
+    )
+    backed_up = {"private": private, "wrapped": bytes(cluster.masking_key_backup or b"")}
+    if tests and not any(_opens(device, backed_up, row) for row in tests):
+        raise HsmAnswerError(MASKED_KEY_WRONG, f"the backup key of {cluster.cluster_id} opens none of its masked keys")
+    device.ask("take_backup", **backed_up)
+
+
+def _opens(device: Device, backed_up: dict[str, bytes], row: MaskedKey) -> bool:
+    """Whether a wrapped masking key opens a masked key."""
+    masked = {"masked": bytes(row.masked), "check": bytes(row.check_ciphertext)}
+    try:
+        device.ask("try_backup", **backed_up, label=row.label, id=row.backing_key_id, **masked)
+    except HsmAnswerError as error:
+        if error.name != MASKED_KEY_WRONG:
+            raise
+        return False
+    return True
 
 
 def _trust(device: Device, peer: Device) -> None:
@@ -160,7 +191,8 @@ def _back_up_masking_key(cluster: Cluster, device: Device) -> None:
     cluster.save(update_fields=["backup_public_key", "backup_private_key_sealed", "masking_key_backup"])
 
 
-def _make_users(cluster: Cluster, device: Device) -> None:
+def make_users(cluster: Cluster, device: Device) -> None:
+    """Make the HSM users that this service logs in as, where they are missing."""
     have = {name for name, _role, _locked in device.ask("list_users")["users"]}
     for credential in cluster.credentials.all():
         if credential.user_name not in have:

@@ -37,7 +37,7 @@ def bring_up_to_date(device: Device) -> Report:
     """Give the HSM what it missed and take from it what must go. Safe to run twice."""
     _change_passwords(device)
     report = Report()
-    present = set(_objects(device))
+    present = set(keys_in(device))
     for label, backing_key_id in _unwanted(device, present):
         report.destroyed += _destroy(device, label, backing_key_id)
         present.discard((label, backing_key_id))
@@ -76,7 +76,7 @@ def _change_passwords(device: Device) -> None:
                 late.delete()
 
 
-def _objects(device: Device) -> Iterator[tuple[str, str]]:
+def keys_in(device: Device) -> Iterator[tuple[str, str]]:
     """(label, backing key id) of every key the token holds."""
     after = ""
     while True:

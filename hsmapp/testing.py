@@ -11,7 +11,7 @@ from pathlib import Path
 
 from django.db import connection
 
-from hsmapp import connections, epochs, hsms, sealing, supervisor
+from hsmapp import connections, database_files, epochs, hsms, sealing, supervisor
 from hsmapp.models import Hsm
 
 WAIT_SECONDS = 30.0
@@ -37,9 +37,7 @@ def hsms_running() -> Iterator[None]:
 
 def save_database(path: Path) -> None:
     """Copy the test's SQLite database into a file."""
-    connection.ensure_connection()
-    with closing(sqlite3.connect(path)) as copy:
-        connection.connection.backup(copy)
+    database_files.copy(path)
 
 
 def load_database(path: Path) -> None:

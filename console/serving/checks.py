@@ -6,7 +6,6 @@ These checks leave nothing behind; whatever they find wrong is a CannotStartErro
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
 import tempfile
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from console.serving.options import CannotStartError, Options
+from hsmapp import data_folder
 
 # Bytes that must be free for a start: the database, two tokens and the static files of an empty installation.
 NEEDED_BYTES = 32 * 1024 * 1024
@@ -74,26 +74,11 @@ def check_folder(data: Path) -> None:
 
 @contextmanager
 def folder_lock(data: Path) -> Iterator[None]:
-    """Hold the data folder for this server, making it if it is new; a folder that stayed empty goes again.
-
-    The kernel gives the lock back when this process ends, however it ends.
-    """
-    is_new = not data.exists()
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
+    """Hold the data folder for this server."""
     try:
-        _lock(descriptor, data)
-        yield
-    finally:
-        os.close(descriptor)
-        if is_new and not any(data.iterdir()):
-            data.rmdir()
-
-
-def _lock(descriptor: int, data: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+        with data_folder.held(data):
+            yield
+    except data_folder.FolderInUseError as error:
         raise CannotStartError(
             f"Another server is running on the data folder {data}: stop it, or choose another folder with --data."
         ) from error

@@ -18,7 +18,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
 from console.serving.options import CannotStartError
-from hsmapp import hsms
+from hsmapp import hsms, schema
 from hsmapp.sealing import Keyring
 
 
@@ -51,9 +51,7 @@ def _unreadable(error: DatabaseError) -> CannotStartError:
 
 
 def _check_age() -> None:
-    applied = set(MigrationRecorder(connection).applied_migrations())
-    known = set(MigrationExecutor(connection).loader.disk_migrations)
-    unknown = sorted(f"{app}.{name}" for app, name in applied - known)
+    unknown = schema.unknown_migrations()
     if unknown:
         raise CannotStartError(
             f"The database is newer than this code ({unknown[0]} is unknown here): start the newer version."

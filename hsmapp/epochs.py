@@ -3,13 +3,15 @@
 Every transaction that changes what a call could see raises the account's epoch in that same transaction
 (`raise_epoch`). A cache keeps the epoch it was filled at and compares it with the database before each use
 (`Cached.get`), so a revocation is seen by every worker at its next call. A miss reads the epoch before the data:
-whatever changes in between only makes the entry old, never wrong.
+whatever changes in between only makes the entry old, never wrong. One request asks for several facts; it reads the
+epoch once (`one_reading`), and is judged by what held when it came.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from django.db import connection
@@ -30,8 +32,30 @@ def forget_all() -> None:
         clear()
 
 
+class _Reading(threading.local):
+    """The epochs that the request of this thread has read; None outside of a request."""
+
+    numbers: dict[str, int] | None = None
+
+
+_reading = _Reading()
+
+
+@contextmanager
+def one_reading() -> Iterator[None]:
+    """Within this block, which is one request on this thread, an account's epoch is read from the database once."""
+    before = _reading.numbers
+    _reading.numbers = {}
+    try:
+        yield
+    finally:
+        _reading.numbers = before
+
+
 def raise_epoch(account: str) -> None:
     """Make every cached fact about the account old. Call inside the transaction that changes the fact."""
+    if _reading.numbers is not None:
+        _reading.numbers.pop(account, None)  # the request sees what it has changed
     row = Epoch.objects.filter(account=account)
     if not row.update(number=F("number") + 1):
         _, first = Epoch.objects.get_or_create(account=account, defaults={"number": 1})
@@ -40,7 +64,18 @@ def raise_epoch(account: str) -> None:
 
 
 def current(account: str) -> int:
-    """The account's epoch: one indexed read by raw SQL, because this is on the path of every call."""
+    """The account's epoch, as this request has read it if it has."""
+    numbers = _reading.numbers
+    if numbers is None or connection.in_atomic_block:
+        return _read(account)
+    number = numbers.get(account)
+    if number is None:
+        number = numbers[account] = _read(account)
+    return number
+
+
+def _read(account: str) -> int:
+    """One indexed read by raw SQL, because this is on the path of every call."""
     with connection.cursor() as cursor:
         cursor.execute(_READ, [account])
         row = cursor.fetchone()

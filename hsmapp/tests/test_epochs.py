@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -157,3 +158,41 @@ def test_forget_all_empties_every_cache(fact: Fact, cache: Cached[str]) -> None:
     epochs.forget_all()
     cache.get(ACCOUNT, "key", fact.read)
     assert fact.reads == 2
+
+
+def test_one_request_reads_the_epoch_once(fact: Fact, cache: Cached[str], django_assert_num_queries: Any) -> None:
+    raise_epoch(ACCOUNT)
+    with django_assert_num_queries(1), epochs.one_reading():
+        assert [cache.get(ACCOUNT, name, fact.read) for name in ("user", "alias", "key")] == ["first"] * 3
+    with django_assert_num_queries(2):
+        for _ in range(2):
+            with epochs.one_reading():
+                cache.get(ACCOUNT, "key", fact.read)
+
+
+def test_the_next_request_sees_what_another_thread_has_changed(fact: Fact, cache: Cached[str]) -> None:
+    with epochs.one_reading():
+        assert cache.get(ACCOUNT, "key", fact.read) == "first"
+        fact.value = "second"
+        other = threading.Thread(target=_raise_elsewhere)
+        other.start()
+        other.join()
+        assert cache.get(ACCOUNT, "key", fact.read) == "first"  # judged by what held when it came
+    with epochs.one_reading():
+        assert cache.get(ACCOUNT, "key", fact.read) == "second"
+
+
+def _raise_elsewhere() -> None:
+    try:
+        raise_epoch(ACCOUNT)
+    finally:
+        connection.close()
+
+
+def test_a_request_sees_what_it_has_changed_itself(fact: Fact, cache: Cached[str]) -> None:
+    with epochs.one_reading():
+        assert cache.get(ACCOUNT, "key", fact.read) == "first"
+        with transaction.atomic():
+            raise_epoch(ACCOUNT)
+            fact.value = "second"
+        assert cache.get(ACCOUNT, "key", fact.read) == "second"

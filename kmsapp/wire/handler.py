@@ -26,7 +26,7 @@ from typing import Any, Protocol
 
 from django.db import close_old_connections, connections
 
-from hsmapp import clock
+from hsmapp import clock, epochs
 from kmsapp import dispatch, service_models
 from kmsapp.caller import Caller
 from kmsapp.errors import (
@@ -368,6 +368,7 @@ def handle(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """The WSGI callable for requests that `is_wire` names."""
     close_old_connections()
     try:
-        return answer(environ, start_response, INSTALLED)
+        with epochs.one_reading():
+            return answer(environ, start_response, INSTALLED)
     finally:
         close_old_connections()

@@ -44,6 +44,10 @@ class Lookups:
     def cluster(self, cluster_id: str) -> dict[str, Any] | None:
         return next((cluster for cluster in self.clusters if cluster["ClusterId"] == cluster_id), None)
 
+    def findings(self, cluster_id: str) -> dict[str, Any]:
+        """What is wrong in a cluster: Findings, the newest of them, and Total."""
+        return dispatch.call(self.caller, "console:ListFindings", {"ClusterId": cluster_id})
+
     def principals_of(self, arns: list[str]) -> list[dict[str, Any]]:
         return [person for person in self.principals if person["Arn"] in arns]
 

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from hsmapp.account_admin import AccountAdmin, count_of, preformatted, pretty_json
-from hsmapp.models import Cluster, Hsm, KeyIntent, MaskedKey, Tombstone
+from hsmapp.models import Cluster, Finding, Hsm, KeyIntent, MaskedKey, Tombstone
 from hsmapp.states import HsmState
 
 CLUSTER_FILTER = ("cluster", admin.RelatedOnlyFieldListFilter)
@@ -162,6 +162,32 @@ class TombstoneAdmin(AccountAdmin):
         return ", ".join(row.hsms)
 
 
+class IsOpen(admin.SimpleListFilter):
+    """Whether it is still so."""
+
+    title = "state"
+    parameter_name = "open"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Open"), ("no", "Resolved")]
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        return queryset if self.value() is None else queryset.filter(resolved_at__isnull=self.value() == "yes")
+
+
+class FindingAdmin(AccountAdmin):
+    console_page = ("console:cluster", "cluster.cluster_id")
+    region_path = "cluster.region"
+    account_path = "cluster__account"
+    list_display = ["kind", "label", "hsm", "cluster", "detail", "found_at", "seen_at", "resolved_at"]
+    list_select_related = ["cluster", "hsm"]
+    list_filter = [IsOpen, "kind", CLUSTER_FILTER]
+    search_fields = ["label", "backing_key_id", "hsm__hsm_id", "detail"]
+    date_hierarchy = "found_at"
+    ordering = ["-found_at"]
+    fields = ["kind", "cluster", "hsm", "label", "backing_key_id", "detail", "found_at", "seen_at", "resolved_at"]
+
+
 def _list_link(page: str, cluster: Cluster, text: str, *, label: str) -> str:
     address = reverse(f"admin:{page}_changelist", query={"cluster__id__exact": cluster.pk})
     return format_html('<a href="{}" aria-label="{}: {}">{}</a>', address, label, text, text)
@@ -173,4 +199,5 @@ MODEL_ADMINS: dict[type[models.Model], type[AccountAdmin]] = {
     MaskedKey: MaskedKeyAdmin,
     KeyIntent: KeyIntentAdmin,
     Tombstone: TombstoneAdmin,
+    Finding: FindingAdmin,
 }

@@ -13,14 +13,24 @@ from typing import Any, TypeVar
 
 from django.conf import settings
 
-from hsmapp import epochs, iv_counts
+from hsmapp import epochs, findings, iv_counts
 from hsmapp.connections import Pool, pool
 from hsmapp.deadlines import Deadline
 from hsmapp.device import protocol
 from hsmapp.device.protocol import Connection, HsmAnswerError, HsmUnreachableError
 from hsmapp.errors import HsmError, InvalidCiphertextError, KeyMaterialError, NoHsmAnswersError, NotEnoughHsmsError
-from hsmapp.models import Hsm, MaskedKey
-from hsmapp.states import HsmState
+from hsmapp.findings import Subject
+from hsmapp.models import Cluster, Hsm, MaskedKey
+from hsmapp.states import FindingKind, HsmState
+
+
+class RefusedEverywhereError(Exception):
+    """Each HSM that answered can't use the key. answers: HSM id -> name of the answer."""
+
+    def __init__(self, answers: dict[str, str]):
+        super().__init__(", ".join(sorted(set(answers.values()))))
+        self.answers = answers
+
 
 Answer = TypeVar("Answer")
 Ask = Callable[[Connection, Deadline], Answer]
@@ -54,10 +64,13 @@ class Material:
     label: str  # key ARN
     backing_key_id: str  # 64 hex characters
     check: bytes
+    at_fault: bool = False  # known to be usable on no HSM (findings.py)
 
     @classmethod
     def of(cls, row: MaskedKey) -> Material:
-        return cls(row.cluster_id, row.owner, row.label, row.backing_key_id, bytes(row.check_ciphertext))
+        check = bytes(row.check_ciphertext)
+        at_fault = findings.is_at_fault(row.label)
+        return cls(row.cluster_id, row.owner, row.label, row.backing_key_id, check, at_fault)
 
 
 _active: epochs.Cached[tuple[tuple[str, str], ...]] = epochs.Cached()
@@ -124,10 +137,10 @@ def on_any_hsm(hsms: Pool, ask: Ask[Answer]) -> Answer:
     """Ask one HSM after the other until one answers; a key that one can't mend may be sound on the next.
 
     However many are asked, the caller waits no longer than CALL_SECONDS.
-    Raises: NoHsmAnswersError if none did; HsmAnswerError for what only the caller can judge.
+    Raises: NoHsmAnswersError if none did; RefusedEverywhereError; HsmAnswerError for what only the caller can judge.
     """
     deadline = Deadline(CALL_SECONDS)
-    refusal: HsmAnswerError | None = None
+    refusals: dict[str, str] = {}
     for _ in range(2):  # a second round for the case that all connections at hand were those of a process that ended
         for hsm_id in hsms.ready(wait_seconds=deadline.left_seconds):
             if deadline.is_over:
@@ -139,11 +152,11 @@ def on_any_hsm(hsms: Pool, ask: Ask[Answer]) -> Answer:
                 continue
             except HsmAnswerError as error:
                 if error.name in _BAD_HERE:
-                    refusal = error
+                    refusals[hsm_id] = error.name
                 elif error.name not in ELSEWHERE:
                     raise
-        if refusal is not None:
-            raise refusal
+        if refusals:
+            raise RefusedEverywhereError(refusals)
     raise NoHsmAnswersError("No HSM of the cluster answers.")
 
 
@@ -158,11 +171,28 @@ def _use(material: Material, use: Ask[dict[str, Any]]) -> dict[str, Any]:
         return use(hsm, deadline)
 
     try:
-        return on_any_hsm(pool(material.cluster_pk, material.owner), ask)
+        answer = on_any_hsm(pool(material.cluster_pk, material.owner), ask)
+    except RefusedEverywhereError as error:
+        findings.note_refusals(_fault_of(material), error.answers)
+        raise KeyMaterialError(f"The key material of {material.label} can't be used: {error}.") from error
     except HsmAnswerError as error:
         if error.name == protocol.BAD_REQUEST:
             raise  # our bug, and not the key's fault
+        if error.name == protocol.INVALID_CIPHERTEXT:
+            _note_sound(material)
         raise _translated(error, material) from error
+    _note_sound(material)
+    return answer
+
+
+def _note_sound(material: Material) -> None:
+    if material.at_fault:
+        findings.resolve(_fault_of(material))
+
+
+def _fault_of(material: Material) -> Subject:
+    cluster = Cluster.objects.get(pk=material.cluster_pk)
+    return Subject(cluster, FindingKind.AT_FAULT, label=material.label, backing_key_id=material.backing_key_id)
 
 
 def _restore(connection: Connection, material: Material, deadline: Deadline) -> None:

@@ -11,7 +11,7 @@ import datetime
 from django.db import models
 from django.db.models import Q
 
-from hsmapp.states import CAPACITY, ClusterState, HsmState, IntentState
+from hsmapp.states import CAPACITY, ClusterState, FindingKind, HsmState, IntentState
 
 
 class Epoch(models.Model):
@@ -260,3 +260,37 @@ class Tombstone(models.Model):
 
     def __str__(self) -> str:
         return self.label
+
+
+class Finding(models.Model):
+    """Something that is wrong in a cluster, or in one HSM of it, from when it was found until it is right again."""
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="findings")
+    hsm = models.ForeignKey(Hsm, on_delete=models.CASCADE, null=True, blank=True, related_name="findings")
+    kind = models.CharField(max_length=16, choices=FindingKind.choices)
+    label = models.CharField(max_length=256, blank=True)  # key ARN; empty where no key is meant
+    backing_key_id = models.CharField(max_length=64, blank=True)
+    detail = models.CharField(max_length=300, blank=True)  # a sentence for people
+    found_at = models.DateTimeField()
+    seen_at = models.DateTimeField()  # last
+    resolved_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-found_at", "-pk"]
+        indexes = [models.Index(fields=["label"], condition=Q(resolved_at=None), name="open_findings_of_key")]
+        constraints = [
+            # Two, because NULLs differ from each other in a unique index.
+            models.UniqueConstraint(
+                fields=["cluster", "hsm", "kind", "label", "backing_key_id"],
+                condition=Q(resolved_at=None, hsm__isnull=False),
+                name="one_open_finding_per_hsm",
+            ),
+            models.UniqueConstraint(
+                fields=["cluster", "kind", "label", "backing_key_id"],
+                condition=Q(resolved_at=None, hsm__isnull=True),
+                name="one_open_finding_per_cluster",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()}: {self.label or self.hsm or self.cluster}"

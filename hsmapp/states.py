@@ -41,3 +41,15 @@ class IntentState(TextChoices):
     DONE = "done"
     ABANDONED = "abandoned"
     RESTORED = "restored"
+
+
+class FindingKind(TextChoices):
+    """What can be wrong with what an HSM holds, beside what the database says."""
+
+    AT_FAULT = "at-fault", "Key at fault"  # no HSM can use it: its masked key or its check ciphertext is damaged
+    MISSING = "missing", "Missing key"
+    DAMAGED = "damaged", "Damaged key"
+    ORPHAN = "orphan", "Unknown key"  # nobody knows it, so nobody may destroy it
+    DEBRIS = "debris", "Debris"  # left behind by something that was cut short
+    MASKING_KEY = "masking-key", "Damaged masking key"
+    STORAGE = "storage", "Storage lost"

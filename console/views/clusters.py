@@ -53,4 +53,5 @@ def cluster(request: ConsoleRequest, cluster_id: str) -> HttpResponse:
         cluster=found,
         store=store,
         picture=picture(found),
+        findings=lookups.findings(cluster_id),
     )

@@ -94,6 +94,7 @@ def key_store(request: ConsoleRequest, store_id: str) -> HttpResponse:
         section="key-stores",
         store=store,
         busy=store["ConnectionState"] in BUSY,
+        findings=Lookups(request.caller).findings(store["CloudHsmClusterId"]),
     )
 
 

@@ -216,4 +216,24 @@ class Migration(migrations.Migration):
             model_name='tombstone',
             constraint=models.UniqueConstraint(fields=('cluster', 'label', 'backing_key_id'), name='one_tombstone_per_material'),
         ),
+        migrations.CreateModel(
+            name='Finding',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(choices=[('at-fault', 'Key at fault'), ('missing', 'Missing key'), ('damaged', 'Damaged key'), ('orphan', 'Unknown key'), ('debris', 'Debris'), ('masking-key', 'Damaged masking key'), ('storage', 'Storage lost')], max_length=16)),
+                ('label', models.CharField(blank=True, max_length=256)),
+                ('backing_key_id', models.CharField(blank=True, max_length=64)),
+                ('detail', models.CharField(blank=True, max_length=300)),
+                ('found_at', models.DateTimeField()),
+                ('seen_at', models.DateTimeField()),
+                ('resolved_at', models.DateTimeField(blank=True, null=True)),
+                ('cluster', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='findings', to='hsmapp.cluster')),
+                ('hsm', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='findings', to='hsmapp.hsm')),
+            ],
+            options={
+                'ordering': ['-found_at', '-pk'],
+                'indexes': [models.Index(condition=models.Q(('resolved_at', None)), fields=['label'], name='open_findings_of_key')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('hsm__isnull', False), ('resolved_at', None)), fields=('cluster', 'hsm', 'kind', 'label', 'backing_key_id'), name='one_open_finding_per_hsm'), models.UniqueConstraint(condition=models.Q(('hsm__isnull', True), ('resolved_at', None)), fields=('cluster', 'kind', 'label', 'backing_key_id'), name='one_open_finding_per_cluster')],
+            },
+        ),
     ]

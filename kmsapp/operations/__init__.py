@@ -17,6 +17,7 @@ MODULES = (
     "kmsapp.operations.clusters",
     "kmsapp.operations.console_lists",
     "kmsapp.operations.console_key_stores",
+    "kmsapp.operations.console_findings",
     "kmsapp.iam.sts",
 )
 

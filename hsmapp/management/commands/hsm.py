@@ -1,4 +1,4 @@
-"""`manage.py hsm`: look at HSMs, stop and start them, and open a demo token from outside."""
+"""`manage.py hsm`: look at HSMs and what is wrong with them, stop and start them, open a demo token from outside."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from hsmapp import hsm_processes, hsms, sealing, softhsm
-from hsmapp.models import Hsm, MaskedKey
+from hsmapp.models import Finding, Hsm, MaskedKey
 
 
 class Command(BaseCommand):
@@ -19,6 +19,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
         verbs.add_parser("list", help="every HSM with its state")
+        verbs.add_parser("findings", help="what is known to be wrong with the keys in HSMs")
         for verb, text in (
             ("stop", "take an HSM out of its cluster until it is started again"),
             ("start", "start an HSM that was stopped"),
@@ -30,6 +31,9 @@ class Command(BaseCommand):
         verb = options["verb"]
         if verb == "list":
             self._list()
+            return
+        if verb == "findings":
+            self._findings()
             return
         hsm = Hsm.objects.select_related("cluster").filter(hsm_id=options["hsm_id"]).first()
         if hsm is None:
@@ -48,6 +52,16 @@ class Command(BaseCommand):
             keys = MaskedKey.objects.filter(cluster=hsm.cluster).count()
             zone, message = hsm.availability_zone, hsm.state_message
             self.stdout.write(f"{hsm.hsm_id}  {hsm.cluster}  {zone}  {hsm.state}  {keys} keys  {message}")
+
+    def _findings(self) -> None:
+        rows = Finding.objects.filter(resolved_at=None).select_related("cluster", "hsm").order_by("cluster", "found_at")
+        for row in rows:
+            where = row.hsm or row.cluster
+            self.stdout.write(
+                f"{row.get_kind_display()}  {where}  {row.label}  since {row.found_at:%F %T}  {row.detail}"
+            )
+        if not rows:
+            self.stdout.write("Nothing is known to be wrong.")
 
     def _token_env(self, hsm: Hsm) -> None:
         """Whoever has PIN and token folder has the keys, so this is for data that nobody depends on."""

@@ -1,0 +1,102 @@
+"""What is wrong in clusters, as rows that people read: noted when it is seen, resolved when it is right again.
+
+One open row per cluster, HSM, kind and key, whoever sees it and however often. A resolved row stays as history. Noting
+a key's finding raises the account's epoch, so every worker knows which keys have one (cluster.Material.at_fault) and
+a key without one costs nothing.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+
+from hsmapp import clock, epochs
+from hsmapp.models import Cluster, Finding, Hsm
+from hsmapp.states import FindingKind, HsmState
+
+# A finding that callers meet at each call is written once in so long.
+SEEN_EVERY = datetime.timedelta(minutes=1)
+MAX_DETAIL = 300
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a finding is about. hsm: None for what is wrong in the whole cluster."""
+
+    cluster: Cluster
+    kind: FindingKind
+    hsm: Hsm | None = None
+    label: str = ""  # key ARN
+    backing_key_id: str = ""
+
+    def rows(self) -> QuerySet[Finding]:
+        """The open row, if there is one."""
+        return Finding.objects.filter(
+            cluster=self.cluster,
+            hsm=self.hsm,
+            kind=self.kind,
+            label=self.label,
+            backing_key_id=self.backing_key_id,
+            resolved_at=None,
+        )
+
+
+def note(subject: Subject, detail: str) -> bool:
+    """Write that this was seen now; True if it is news. detail: a sentence for people, without secrets."""
+    now = clock.now()
+    known = subject.rows().first()
+    if known is not None:
+        if known.detail != detail[:MAX_DETAIL] or now - known.seen_at >= SEEN_EVERY:
+            subject.rows().update(detail=detail[:MAX_DETAIL], seen_at=now)
+        return False
+    try:
+        with transaction.atomic():
+            Finding.objects.create(
+                cluster=subject.cluster,
+                hsm=subject.hsm,
+                kind=subject.kind,
+                label=subject.label,
+                backing_key_id=subject.backing_key_id,
+                detail=detail[:MAX_DETAIL],
+                found_at=now,
+                seen_at=now,
+            )
+            epochs.raise_epoch(subject.cluster.account)
+    except IntegrityError:
+        return False  # somebody else has just noted it
+    return True
+
+
+def note_refusals(subject: Subject, answers: dict[str, str]) -> bool:
+    """Write that a key is at fault, if no active HSM is left that was not asked: that one may have it sound.
+
+    answers: id of each HSM that refused the key -> name of its answer.
+    """
+    hsms = dict(subject.cluster.hsms.exclude(state=HsmState.DELETED).values_list("hsm_id", "state"))
+    if {hsm_id for hsm_id, state in hsms.items() if state == HsmState.ACTIVE} - answers.keys():
+        return False
+    refusals = ", ".join(f"{hsm_id}: {name}" for hsm_id, name in sorted(answers.items()))
+    away = ", ".join(sorted(hsms.keys() - answers.keys()))
+    return note(subject, f"Refused by every active HSM ({refusals})." + (f" Not asked: {away}." if away else ""))
+
+
+def resolve(subject: Subject) -> bool:
+    """Write that it is right again; True if that is news."""
+    with transaction.atomic():
+        if not subject.rows().update(resolved_at=clock.now()):
+            return False
+        epochs.raise_epoch(subject.cluster.account)
+    return True
+
+
+def open_of(cluster: Cluster) -> QuerySet[Finding]:
+    """The cluster's open findings, newest first."""
+    return cluster.findings.filter(resolved_at=None).select_related("hsm")
+
+
+def is_at_fault(label: str) -> bool:
+    """Whether a key is known to be usable on no HSM."""
+    return Finding.objects.filter(label=label, kind=FindingKind.AT_FAULT, resolved_at=None).exists()

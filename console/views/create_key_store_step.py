@@ -12,6 +12,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.html import format_html
 from django.views.decorators.http import require_safe
 
@@ -53,7 +54,9 @@ def act(request: ConsoleRequest, draft: KeyDraft, choices: Choices, go: str) -> 
 
 
 def _refusal(error: KmsError) -> str:
-    return format_html("{} {} ({})", error.message, remedy(error.code).sentence, error.code)
+    help = remedy(error.code)
+    topic = reverse("console:help-topic", args=[help.topic])
+    return format_html('<span>{} ({}) <a href="{}">{}</a></span>', error.message, error.code, topic, help.link_text)
 
 
 @require_safe

@@ -5,7 +5,7 @@ From inside the wizard the way back leads to the draft, which then waits for the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -118,7 +118,8 @@ def _show_create(
         section=origin.section,
         origin=origin,
         cancel=origin.back(),
-        form=form,
+        form=replace(form, password=""),
+        enter_again=bool(form.password),
         clusters=clusters,
         selected=form.cluster_id or (fit[0] if len(fit) == 1 else ""),
         unfit=len(clusters) - len(fit),
@@ -178,7 +179,8 @@ def _show_edit(
         origin=origin,
         cancel=origin.back(store["CustomKeyStoreId"]),
         store=store,
-        form=form,
+        form=replace(form, password=""),
+        enter_again=bool(form.password),
         clusters=Lookups(request.caller).clusters_to_bind(store["CustomKeyStoreId"]),
         selected=form.cluster_id or store["CloudHsmClusterId"],
         only_name=store["ConnectionState"] == "CONNECTED",

@@ -55,9 +55,9 @@ def require_unbound(row: Cluster) -> None:
         same |= Q(cluster__cluster_certificate=row.cluster_certificate)
     store = CustomKeyStore.objects.filter(same, account=row.account, region=row.region).first()
     if store is not None:
+        how = "belongs to" if store.cluster_id == row.pk else "shares a backup history with the cluster of"
         raise CloudHsmClusterInUseException(
-            f"The CloudHSM cluster {row.cluster_id} belongs to the custom key store {store.name}, or shares a backup "
-            "history with its cluster. Choose another cluster."
+            f"The CloudHSM cluster {row.cluster_id} {how} the custom key store {store.name}. Choose another cluster."
         )
 
 

@@ -202,8 +202,8 @@ def _require_no_keys(store: CustomKeyStore) -> None:
     keys = KmsKey.objects.filter(custom_key_store=store).count()
     if keys:
         raise CustomKeyStoreHasCMKsException(
-            f"The custom key store {store.custom_key_store_id} contains {keys} KMS keys, those pending deletion "
-            "included. It can be deleted when they are."
+            f"The custom key store {store.custom_key_store_id} contains KMS keys: {keys}, those that are pending "
+            "deletion included. It can be deleted when they are."
         )
 
 

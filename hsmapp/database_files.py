@@ -54,8 +54,10 @@ def opened(file: Path) -> Iterator[str]:
 def settle(database: Path) -> bool:
     """Bring what is in the side files of a database that nobody uses into the database itself.
 
-    Return whether it could be read; False leaves everything as it was.
+    Return whether there is one that can be read; False leaves everything as it was.
     """
+    if not database.exists():
+        return False
     try:
         with closing(sqlite3.connect(database)) as file:
             file.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -7,8 +7,7 @@ destroyed here, and nothing in a token is changed.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -58,22 +57,21 @@ class Surveyed:
     differences: list[Difference] = field(default_factory=list)
 
 
-@contextmanager
-def surveyed(using: str) -> Iterator[list[Surveyed]]:
-    """Look into the token of every HSM of a database; the processes of those that open run until the end.
+def survey(using: str, processes: ExitStack) -> list[Surveyed]:
+    """Look into the token of every HSM of a database. Sorted by cluster.
 
-    using: the database's alias. Raises: SoftHsmMissingError, ProcessEndedError for a failure that is not the token's.
+    using: the database's alias.  processes: ends those of the HSMs that open.
+    Raises: SoftHsmMissingError, ProcessEndedError for a failure that is not the token's.
     """
-    with ExitStack() as stack:
-        rows = Hsm.objects.using(using).select_related("cluster").exclude(state=HsmState.DELETED)
-        yield [_look(hsm, stack) for hsm in rows.order_by("cluster__cluster_id", "hsm_id")]
+    rows = Hsm.objects.using(using).select_related("cluster").exclude(state=HsmState.DELETED)
+    return [_look(hsm, processes) for hsm in rows.order_by("cluster_id", "hsm_id")]
 
 
-def _look(hsm: Hsm, stack: ExitStack) -> Surveyed:
+def _look(hsm: Hsm, processes: ExitStack) -> Surveyed:
     if not any((hsm_processes.hsm_folder(hsm.hsm_id) / "tokens").rglob("token.object")):
         return Surveyed(hsm, Storage.GONE)
     try:
-        device = started(hsm, stack)
+        device = started(hsm, processes)
     except NotReadyError as error:
         if error.status != EXIT_TOKEN:
             raise
@@ -84,10 +82,10 @@ def _look(hsm: Hsm, stack: ExitStack) -> Surveyed:
     return found
 
 
-def started(hsm: Hsm, stack: ExitStack) -> Device:
-    """The process of an HSM, until the stack ends. Raises: ProcessEndedError, OSError, SoftHsmMissingError."""
+def started(hsm: Hsm, processes: ExitStack) -> Device:
+    """The process of an HSM, until `processes` ends it. Raises: ProcessEndedError, OSError, SoftHsmMissingError."""
     process = hsm_processes.start(hsm, stderr=subprocess.PIPE)
-    stack.callback(process.stop)
+    processes.callback(process.stop)
     return Device(hsm, process.connect(hsm.hsm_id))
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from console.serving.options import CannotStartError, Options
-from hsmapp import data_folder
+from hsmapp import data_folder, restore_journal
 
 # Bytes that must be free for a start: the database, two tokens and the static files of an empty installation.
 NEEDED_BYTES = 32 * 1024 * 1024
@@ -82,6 +82,12 @@ def folder_lock(data: Path) -> Iterator[None]:
         raise CannotStartError(
             f"Another server is running on the data folder {data}: stop it, or choose another folder with --data."
         ) from error
+
+
+def check_restore(data: Path) -> None:
+    """Check that no restore was cut short: a server would go on with half of it."""
+    if restore_journal.is_unfinished(data):
+        raise CannotStartError(f"A restore into the data folder {data} was cut short: run manage.py restore again.")
 
 
 def check_master_key_file(path: Path) -> None:

@@ -70,6 +70,7 @@ def _serve(options: Options, started: float) -> int:
     if options.tls:
         tls.check(options.data)
     with checks.folder_lock(options.data):
+        checks.check_restore(options.data)
         _set_up_django(options)
         is_new = _check_database(options)
         os.environ["PKCS11_MODULE"] = str(find_module(options.data, announce=say))

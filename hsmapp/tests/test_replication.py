@@ -1,0 +1,58 @@
+"""What becomes of the peer whose masking key an HSM was to get, when that HSM dies on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hsmapp import clock, replication
+from hsmapp.device.protocol import HsmUnreachableError
+from hsmapp.models import Cluster, Hsm
+from hsmapp.replication import Device
+from hsmapp.states import ClusterState
+from hsmapp.tests.device_process import PASSWORD, DeviceProcess, activated, ask, new_key
+
+
+def device_of(running: DeviceProcess, cluster: Cluster) -> Device:
+    """The process as its keeper would know it, certified already."""
+    hsm = Hsm.objects.create(
+        hsm_id=running.hsm_id,
+        cluster=cluster,
+        availability_zone="us-west-2a",
+        subnet_id="subnet-1",
+        eni_id="eni-1",
+        eni_ip="10.0.0.1",
+        certificate="known",
+        pin_sealed=b"",
+        so_pin_sealed=b"",
+        created_at=clock.now(),
+    )
+    return Device(hsm, running.control())
+
+
+@pytest.mark.django_db
+def test_a_peer_serves_again_when_the_hsm_that_joins_dies(tmp_path: Path) -> None:
+    cluster = Cluster.objects.create(
+        cluster_id="cluster-1",
+        account="111122223333",
+        region="us-west-2",
+        state=ClusterState.ACTIVE,
+        hsm_type="hsm1.medium",
+        vpc_id="vpc-1",
+        security_group="sg-1",
+        created_at=clock.now(),
+    )
+    peer, newcomer = activated(tmp_path), DeviceProcess(tmp_path, "hsm-zyxwvutsrqp").start()
+    try:
+        to_peer, to_newcomer = device_of(peer, cluster), device_of(newcomer, cluster)
+        newcomer.kill()
+        with pytest.raises(HsmUnreachableError):
+            replication.join(to_newcomer, to_peer)
+        assert to_peer.ask("health")["serving"]
+        with peer.login("kmsuser", PASSWORD) as kmsuser:
+            key = new_key(kmsuser)
+            assert ask(kmsuser, "encrypt", label=key.label, check=key.check, plaintext=b"x", aad=b"")["sealed"]
+    finally:
+        newcomer.stop()
+        peer.stop()

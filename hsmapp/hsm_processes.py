@@ -24,6 +24,7 @@ START_SECONDS = 20.0
 CONNECT_SECONDS = 1.0
 CONTROL_SECONDS = 2.0
 STOP_SECONDS = 2.0
+ENDING_SECONDS = 0.2
 
 
 class ProcessEndedError(Exception):
@@ -61,18 +62,28 @@ class HsmProcess:
     def ended(self) -> bool:
         return self.child.poll() is not None
 
+    def ends_soon(self) -> bool:
+        """Whether it is on its way out: its connections end a moment before it does."""
+        try:
+            self.child.wait(ENDING_SECONDS)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def connect(self, hsm_id: str) -> Connection:
         """The connection over which the process does what its parent says."""
         self.control = Connection.connect(socket_path(hsm_id), CONNECT_SECONDS)
         self.control.call("control", {"secret": self.control_secret}, deadline_seconds=CONTROL_SECONDS)
         return self.control
 
-    def stop(self) -> None:
-        """Close its standard input, which ends it; kill it if it does not (a frozen one)."""
+    def stop(self, *, at_once: bool = False) -> None:
+        """Close its standard input, which ends it; kill it if it does not, or at once one that answers nothing."""
         if self.control is not None:
             self.control.close()
         if self.child.stdin is not None:
             self.child.stdin.close()
+        if at_once:
+            self.child.kill()
         try:
             self.child.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:

@@ -31,6 +31,7 @@ class HsmState(TextChoices):
 CAPACITY = {"hsm1.medium": 3_300, "hsm2m.medium": 16_666}
 HSM_CREATED = "HSM created."
 HSM_PROCESS_ENDED = "The HSM process ended. It is being started again."
+HSM_SILENT = "The HSM did not answer in time. It is being started again."
 HSM_SYNCHRONIZING = "The HSM is being brought up to date before it serves."
 HSM_STARTING = "The HSM process is being started."
 HSM_STOPPED = "The HSM was stopped."

@@ -24,6 +24,7 @@ from hsmapp.models import Cluster, Hsm, KeyIntent
 from hsmapp.replication import Device
 from hsmapp.states import (
     HSM_PROCESS_ENDED,
+    HSM_SILENT,
     HSM_STOPPED,
     HSM_SYNCHRONIZING,
     ClusterState,
@@ -67,6 +68,7 @@ class Keeper(threading.Thread):
     def _round(self) -> None:
         """One life of the HSM process."""
         process: HsmProcess | None = None
+        silent = False
         try:
             hsm = Hsm.objects.select_related("cluster").get(hsm_id=self.hsm_id)
             process = hsm_processes.start(hsm)
@@ -74,6 +76,7 @@ class Keeper(threading.Thread):
             self._watch(hsm, process)
         except (ProcessEndedError, HsmUnreachableError, HsmAnswerError, OSError, DatabaseError) as error:
             self._failures += 1
+            silent = isinstance(error, HsmUnreachableError) and process is not None and not process.ends_soon()
             if not self._stopping.is_set():
                 logger.warning("%s: %s", self.hsm_id, error)
         except (
@@ -83,10 +86,11 @@ class Keeper(threading.Thread):
             logger.exception("%s can't be kept running", self.hsm_id)
         finally:
             self.device = None
-            if process is not None:
-                process.stop()
+            # Written first: ending a process may take a while, and meanwhile nobody should count on this HSM.
             if not self._stopping.is_set():
-                self._write_degraded()
+                self._write_degraded(HSM_SILENT if silent else HSM_PROCESS_ENDED)
+            if process is not None:
+                process.stop(at_once=silent)
 
     def _connect(self, hsm: Hsm, process: HsmProcess) -> None:
         control = process.connect(hsm.hsm_id)
@@ -157,11 +161,11 @@ class Keeper(threading.Thread):
         if self.device is not None:
             self.device.ask("standby")
 
-    def _write_degraded(self) -> None:
+    def _write_degraded(self, message: str) -> None:
         try:
             hsm = Hsm.objects.select_related("cluster").get(hsm_id=self.hsm_id)
             if hsm.state == HsmState.ACTIVE:
-                hsms.set_state(hsm, HsmState.DEGRADED, HSM_PROCESS_ENDED)
+                hsms.set_state(hsm, HsmState.DEGRADED, message)
         except DatabaseError:
             logger.exception("%s: its state can't be written", self.hsm_id)
 
@@ -185,8 +189,11 @@ class Supervisor:
             device = keeper.device
             if device is None or keeper.hsm_id == hsm.hsm_id or device.hsm.cluster_id != hsm.cluster_id:
                 continue
-            if device.ask("masking_key")["present"]:
-                return device
+            try:
+                if device.ask_within(PROBE_SECONDS, "masking_key")["present"]:
+                    return device
+            except HsmUnreachableError as error:
+                logger.warning("%s is no peer now: %s", keeper.hsm_id, error)  # its own keeper sees to it
         return None
 
     def round(self) -> None:

@@ -81,6 +81,7 @@ def test_a_store_made_from_inside_the_wizard_is_connected_used_and_renamed(
         watched.page.get_by_role("button", name=f"Connect {name}").click()
         wait_for_state(watched, name, "Connected")
         expect(watched.page.get_by_role("radio", name=f"Select {name}")).to_be_checked()
+        expect(watched.page.get_by_text("can't be used")).to_have_count(0)
         watched.look("wizard-2-new-store-connected")
         key_id = the_key_is_made_in_it(watched, alias)
         metadata = kms.describe_key(KeyId=key_id)["KeyMetadata"]

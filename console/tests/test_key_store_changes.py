@@ -204,7 +204,8 @@ def test_the_wizards_table_asks_again_while_connecting_and_keeps_what_is_selecte
     assert f'hx-get="{table}"' in page and "<html" not in page
     assert f'value="{usable.custom_key_store_id}" aria-label="Select ExampleKeyStore" checked' in page
     CustomKeyStore.objects.filter(pk=busy.pk).update(connection_state="CONNECTED")
-    assert "hx-get" not in html(client.get(table))
+    page = html(client.get(table))
+    assert "hx-get" not in page and 'id="unusable-key-stores" hx-swap-oob="true"></div>' in page
 
 
 @pytest.mark.parametrize(("state", "button"), [("DISCONNECTED", "connect"), ("FAILED", "disconnect")])

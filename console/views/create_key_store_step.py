@@ -65,7 +65,7 @@ def key_store_table(request: ConsoleRequest, draft_id: UUID) -> HttpResponse:
     """The table alone, for the refresh while a store is connecting. What is selected on the page stays selected."""
     choices = Choices.of(opened(request, draft_id))
     choices.custom_key_store_id = request.GET.get("custom_key_store_id", "") or choices.custom_key_store_id
-    shown = context(choices, Lookups(request.caller)) | {"draft": {"pk": draft_id}}
+    shown = context(choices, Lookups(request.caller)) | {"draft": {"pk": draft_id}, "out_of_band": True}
     return render(request, "console/create_key/_key_stores.html", shown)
 
 

@@ -8,11 +8,16 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from hsmapp import credentials
-from hsmapp.models import Cluster, Hsm
+from hsmapp import credentials, steps
+from hsmapp.models import Cluster, Hsm, MaskedKey
+from hsmapp.steps import Step
 from kmsapp import demo
-from kmsapp.errors import CustomKeyStoreHasCMKsException, CustomKeyStoreInvalidStateException
-from kmsapp.models import CustomKeyStore
+from kmsapp.errors import (
+    CustomKeyStoreHasCMKsException,
+    CustomKeyStoreInvalidStateException,
+    CustomKeyStoreNotFoundException,
+)
+from kmsapp.models import CustomKeyStore, KmsKey
 from kmsapp.tests.people import call
 
 
@@ -107,6 +112,26 @@ def test_a_password_that_the_crypto_officer_changes_is_told_to_kms_and_keys_work
     call("UpdateCustomKeyStore", CustomKeyStoreId=store_id, KeyStorePassword=told)
     assert connect(store_id) == ("CONNECTED", "")
     assert call("Decrypt", CiphertextBlob=sealed)["Plaintext"] == b"kept"
+
+
+def test_a_store_deleted_while_a_key_is_being_made_in_it_gets_no_key(
+    installation: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_id = create(installation, cluster)
+    assert connect(store_id) == ("CONNECTED", "")
+    reach = steps.reach
+
+    def delete_the_store_before_the_key_is_committed(step: Step) -> None:
+        if step is Step.ON_ALL_HSMS:
+            call("DisconnectCustomKeyStore", CustomKeyStoreId=store_id)
+            call("DeleteCustomKeyStore", CustomKeyStoreId=store_id)
+        reach(step)
+
+    monkeypatch.setattr(steps, "reach", delete_the_store_before_the_key_is_committed)
+    with pytest.raises(CustomKeyStoreNotFoundException):
+        create_key(store_id)
+    assert not MaskedKey.objects.filter(cluster=cluster).exists()
+    assert not KmsKey.objects.filter(custom_key_store__cluster=cluster).exists()
 
 
 WRONG_USERS = {

@@ -20,10 +20,13 @@ def main() -> None:
 
     token = pkcs11.lib(request["module"]).get_token(token_label=request["label"])
     with token.open(user_pin=request["pin"]) as session:
-        found = list(session.get_objects({pkcs11.Attribute.CLASS: pkcs11.ObjectClass.SECRET_KEY}))
+        found: list[Any] = list(session.get_objects({pkcs11.Attribute.CLASS: pkcs11.ObjectClass.SECRET_KEY}))
+        by_label: dict[str, list[Any]] = {}
+        for key in found:
+            by_label.setdefault(key.label, []).append(key)
         answer = {
             "keys": [described(key) for key in found],
-            "opened": [opened(session, **message) for message in request["open"]],
+            "opened": [opened(by_label[message.pop("label")], **message) for message in request["open"]],
         }
     json.dump(answer, sys.stdout)
 
@@ -39,10 +42,10 @@ def described(key: Any) -> dict[str, Any]:
     return shown
 
 
-def opened(session: Any, *, label: str, iv: str, sealed: str, aad: str) -> str:
-    from pkcs11 import Attribute, GCMParams, Mechanism
+def opened(keys: list[Any], *, iv: str, sealed: str, aad: str) -> str:
+    from pkcs11 import GCMParams, Mechanism
 
-    (key,) = session.get_objects({Attribute.LABEL: label})
+    (key,) = keys
     parameters = GCMParams(bytes.fromhex(iv), bytes.fromhex(aad), 128)
     return attempt(
         lambda: key.decrypt(bytes.fromhex(sealed), mechanism=Mechanism.AES_GCM, mechanism_param=parameters).hex()

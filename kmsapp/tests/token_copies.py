@@ -32,7 +32,12 @@ class TokenCopy:
     pin: str = field(repr=False)
 
     def ask(self, *messages: dict[str, str]) -> dict[str, Any]:
-        """Keys in the token by label, and the messages as the token opens them (see token_client.py)."""
+        """Keys in the token by label, and the messages as the token opens them."""
+        answer = self.look(*messages)
+        return {"keys": {key["label"]: key for key in answer["keys"]}, "opened": answer["opened"]}
+
+    def look(self, *messages: dict[str, str]) -> dict[str, Any]:
+        """All keys in the token, and the messages as the token opens them: what token_client.py writes."""
         request = {
             "module": self.module,
             "label": self.label,
@@ -45,12 +50,12 @@ class TokenCopy:
             input=json.dumps(request),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, done.stderr
         answer: dict[str, Any] = json.loads(done.stdout)
-        return {"keys": {key["label"]: key for key in answer["keys"]}, "opened": answer["opened"]}
+        return answer
 
     def pkcs11_tool(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         """OpenSC's client. It takes a PIN from its environment."""

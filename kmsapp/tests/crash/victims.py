@@ -1,0 +1,55 @@
+"""The processes of a running server that can be killed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from kmsapp.testing import Casemate, command_line, descendants
+from kmsapp.tests.token_copies import HSMS
+
+
+def web_workers(casemate: Casemate) -> list[int]:
+    """The web workers, which serve, without the process that keeps them."""
+    assert casemate.server.process is not None
+    web = [pid for pid in descendants(casemate.server.process.pid) if "granian" in command_line(pid)]
+    return [pid for pid in web if not descendants(pid)]
+
+
+def started_at(pid: int) -> int:
+    """In clock ticks since the machine's start."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[19])
+
+
+def _command(name: str) -> Callable[[Casemate], int]:
+    def find(casemate: Casemate) -> int:
+        found = [pid for pid in casemate.server.pids() if command_line(pid)[-1:] == [name]]
+        if len(found) != 1:
+            raise LookupError(f"{len(found)} processes of manage.py {name}")
+        return found[0]
+
+    return find
+
+
+def _server(casemate: Casemate) -> int:
+    assert casemate.server.process is not None
+    return casemate.server.process.pid
+
+
+def _hsm(hsm_id: str) -> Callable[[Casemate], int]:
+    return lambda casemate: casemate.hsm_pid(hsm_id)
+
+
+# Name -> how to find its process id; 0 is the web worker in which the call is. Raises LookupError while there is none.
+VICTIMS: dict[str, Callable[[Casemate], int]] = {
+    "web worker": lambda casemate: 0,
+    **{f"HSM {number}": _hsm(hsm_id) for number, hsm_id in enumerate(HSMS, 1)},
+    "jobs": _command("jobs"),
+    "supervisor": _command("supervise"),
+    "bin/serve": _server,
+}
+# Web workers and HSMs come more often: they hold what a CreateKey is made of.
+IN_TURN = (
+    *("web worker", "HSM 1", "web worker", "HSM 2", "jobs", "web worker", "HSM 1", "supervisor", "web worker"),
+    *("HSM 2", "web worker", "bin/serve"),
+)

@@ -14,13 +14,17 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.models import F
 
 from hsmapp.models import Epoch
 
 Value = TypeVar("Value")
-_READ = 'SELECT "number" FROM "hsmapp_epoch" WHERE "account" = %s'
+# By the database's vendor, since a driver's own placeholder is needed.
+_READ = {
+    "sqlite": 'SELECT "number" FROM "hsmapp_epoch" WHERE "account" = ?',
+    "postgresql": 'SELECT "number" FROM "hsmapp_epoch" WHERE "account" = %s',
+}
 
 
 _caches: list[Callable[[], None]] = []
@@ -75,10 +79,12 @@ def current(account: str) -> int:
 
 
 def _read(account: str) -> int:
-    """One indexed read by raw SQL, because this is on the path of every call."""
-    with connection.cursor() as cursor:
-        cursor.execute(_READ, [account])
-        row = cursor.fetchone()
+    """One indexed read, past Django's cursors, because this is on the path of every call."""
+    database = connections[DEFAULT_DB_ALIAS]
+    if database.connection is None:
+        database.ensure_connection()
+    with database.wrap_database_errors:
+        row = database.connection.execute(_READ[database.vendor], (account,)).fetchone()
     return int(row[0]) if row else 0
 
 

@@ -10,10 +10,11 @@ import datetime
 import fcntl
 import json
 import logging
-from typing import IO
+import uuid
+from typing import IO, Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 
 from hsmapp import jobs
 from kmsapp import audit
@@ -23,6 +24,8 @@ from kmsapp.models.audit import ChainState
 logger = logging.getLogger(__name__)
 
 READ_LINES = 500
+COLUMNS = tuple(field.attname for field in AuditEvent._meta.concrete_fields if not field.primary_key)
+Row = tuple[Any, ...]  # a value for each of COLUMNS
 
 
 @jobs.handler("read in audit files")
@@ -49,16 +52,30 @@ def _read_in_chain(chain: AuditChain) -> int:
         end = chain.read_bytes + sum(map(len, lines[: len(rows)]))
         if not _move(chain, end=end, state=state):
             return 0
-        AuditEvent.objects.bulk_create(rows, ignore_conflicts=True)
+        _insert(rows)
     return len(rows)
 
 
-def _rows(chain: AuditChain, lines: list[bytes]) -> list[AuditEvent]:
+def _insert(rows: list[Row]) -> None:
+    """Write the rows. Plain SQL, because every call comes by here: the ORM needs twice the processor time for it."""
+    columns = ", ".join(f'"{column}"' for column in COLUMNS)
+    values = ", ".join(["%s"] * len(COLUMNS))
+    table = AuditEvent._meta.db_table
+    with connection.cursor() as cursor:
+        # Names of our own model; the values are parameters.
+        cursor.executemany(f'INSERT INTO "{table}" ({columns}) VALUES ({values}) ON CONFLICT DO NOTHING', rows)  # noqa: S608
+
+
+def _rows(chain: AuditChain, lines: list[bytes]) -> list[Row]:
     """The rows of these lines, up to the first that is no record."""
-    rows: list[AuditEvent] = []
+    rows: list[Row] = []
     for line in lines:
         try:
-            rows.append(AuditEvent(**audit.row(json.loads(line)["event"])))
+            fields = audit.row(json.loads(line)["event"])
+            fields["event_id"] = uuid.UUID(fields["event_id"]).hex
+            fields["event_time"] = connection.ops.adapt_datetimefield_value(fields["event_time"])
+            fields["event"] = json.dumps(fields["event"])
+            rows.append(tuple(fields[column] for column in COLUMNS))
         except (ValueError, KeyError, TypeError):
             logger.exception("the audit file %s is damaged: line %d after byte %d", chain, len(rows), chain.read_bytes)
             break

@@ -289,5 +289,5 @@ def _wait(what: str, done: Callable[[], bool]) -> None:
     deadline = time.monotonic() + SECONDS
     while not done():
         if time.monotonic() > deadline:
-            raise DemoError(f"Waited {SECONDS} seconds for {what}. Is the server running?")
+            raise DemoError(f"Waited {SECONDS} seconds for {what}.")
         time.sleep(0.05)

@@ -23,6 +23,7 @@ from django.db.models.functions import Now
 
 from hsmapp import clock, cluster, epochs, steps
 from hsmapp.connections import Pool, pool
+from hsmapp.deadlines import Deadline
 from hsmapp.device import protocol
 from hsmapp.device.protocol import HsmAnswerError, HsmUnreachableError
 from hsmapp.errors import (
@@ -42,6 +43,7 @@ Made = TypeVar("Made")
 INTENT_SECONDS = 30
 LET_GO_SECONDS = 10  # after the deadline, when the last step that began before it has ended
 ATTEMPTS = 3
+CREATE_SECONDS = 10.0  # what the whole call may wait for HSMs, cleaning up included; what is not clean then is left
 WAIT_SECONDS = 2.0  # for a connection: an HSM that is active but has just come back is being logged in to
 
 
@@ -69,19 +71,22 @@ def create_key(new: NewKey, commit: Callable[[MaskedKey], Made]) -> Made:
     whatever `commit` raises; after each of them no key, row or object remains.
     """
     away: set[str] = set()
+    deadline = Deadline(CREATE_SECONDS)
     for attempt in range(1, ATTEMPTS + 1):
         hsms = tuple(hsm for hsm in cluster.active_hsms(new.cluster.account, new.cluster.pk) if hsm[0] not in away)
         cluster.require_enough_hsms(hsms)
         intent = _open_intent(new, attempt, [hsm_id for hsm_id, _ in hsms])
         try:
-            made = _carry_out(new, intent, hsms, commit, away)
+            made = _carry_out(new, intent, hsms, commit, away, deadline)
             steps.reach(Step.COMMITTED)
             return made
         except _HsmLeftError:
-            _give_up(intent, new)
+            _give_up(intent, new, deadline)
         except BaseException:
-            _give_up(intent, new)
+            _give_up(intent, new, deadline)
             raise
+        if deadline.is_over:
+            break
     raise NoHsmAnswersError("The HSMs of the cluster did not answer while the key was being made.")
 
 
@@ -115,11 +120,16 @@ def _carry_out(
     hsms: tuple[tuple[str, str], ...],
     commit: Callable[[MaskedKey], Made],
     away: set[str],
+    deadline: Deadline,
 ) -> Made:
     connections = pool(new.cluster.pk, new.owner)
-    wrapped = _generate(connections, intent, hsms, away)
+    wrapped = _generate(connections, intent, hsms, away, deadline)
     steps.reach(Step.MASKED)
-    took = tuple(hsm for hsm in hsms if _is_open(intent) and _persist(connections, hsm[0], intent, wrapped, away))
+
+    def takes(hsm_id: str) -> bool:
+        return _is_open(intent) and _persist(connections, hsm_id, intent, wrapped, away, deadline)
+
+    took = tuple(hsm for hsm in hsms if takes(hsm[0]))
     steps.reach(Step.ON_ALL_HSMS)
     if not _is_open(intent):
         raise IntentLostError(f"Making {intent.label} took longer than {INTENT_SECONDS} seconds.")
@@ -132,15 +142,15 @@ def _is_open(intent: KeyIntent) -> bool:
     return KeyIntent.objects.filter(pk=intent.pk, state=IntentState.OPEN, deadline__gt=Now()).exists()
 
 
-def _generate(connections: Pool, intent: KeyIntent, hsms: tuple[tuple[str, str], ...], away: set[str]) -> _Wrapped:
+def _generate(
+    connections: Pool, intent: KeyIntent, hsms: tuple[tuple[str, str], ...], away: set[str], deadline: Deadline
+) -> _Wrapped:
     hsm_id = hsms[intent.pk % len(hsms)][0]
+    args = {"label": intent.label, "id": intent.backing_key_id}
     try:
-        with connections.connection(hsm_id, wait_seconds=WAIT_SECONDS) as connection:
-            answer = connection.call(
-                "generate_key",
-                {"label": intent.label, "id": intent.backing_key_id},
-                deadline_seconds=cluster.KEY_SECONDS,
-            )
+        with connections.connection(hsm_id, wait_seconds=deadline.at_most(WAIT_SECONDS)) as connection:
+            # Nothing is stored by this, so it takes no longer than other cryptography.
+            answer = connection.call("generate_key", args, deadline_seconds=deadline.at_most(cluster.CRYPTO_SECONDS))
     except HsmUnreachableError as error:
         away.add(hsm_id)
         raise _HsmLeftError(hsm_id) from error
@@ -152,7 +162,9 @@ def _generate(connections: Pool, intent: KeyIntent, hsms: tuple[tuple[str, str],
     return _Wrapped(answer["masked"], answer["check"])
 
 
-def _persist(connections: Pool, hsm_id: str, intent: KeyIntent, wrapped: _Wrapped, away: set[str]) -> bool:
+def _persist(
+    connections: Pool, hsm_id: str, intent: KeyIntent, wrapped: _Wrapped, away: set[str], deadline: Deadline
+) -> bool:
     """Whether this HSM has taken the key. One that has left gets it when it comes back."""
     args = {
         "label": intent.label,
@@ -161,8 +173,8 @@ def _persist(connections: Pool, hsm_id: str, intent: KeyIntent, wrapped: _Wrappe
         "check": wrapped.check,
     }
     try:
-        with connections.connection(hsm_id, wait_seconds=WAIT_SECONDS) as connection:
-            connection.call("restore_key", args, deadline_seconds=cluster.KEY_SECONDS)
+        with connections.connection(hsm_id, wait_seconds=deadline.at_most(WAIT_SECONDS)) as connection:
+            connection.call("restore_key", args, deadline_seconds=deadline.at_most(cluster.KEY_SECONDS))
     except HsmUnreachableError:
         away.add(hsm_id)
         return False
@@ -195,24 +207,24 @@ def _finish(new: NewKey, intent: KeyIntent, wrapped: _Wrapped, commit: Callable[
         return made
 
 
-def _give_up(intent: KeyIntent, new: NewKey) -> None:
+def _give_up(intent: KeyIntent, new: NewKey, deadline: Deadline) -> None:
     """Abandon the intent and destroy what its HSMs made. The row stays until every HSM is known to be clean."""
     steps.reach(Step.GIVING_UP)
     ours = KeyIntent.objects.filter(pk=intent.pk, state__in=[IntentState.OPEN, IntentState.ABANDONED])
     if not ours.update(state=IntentState.ABANDONED):
         return  # done after all, or restored: then its objects are not ours to destroy
     connections = pool(new.cluster.pk, new.owner)
-    left = [hsm_id for hsm_id in intent.hsms if not _destroyed(connections, hsm_id, intent)]
+    left = [hsm_id for hsm_id in intent.hsms if not _destroyed(connections, hsm_id, intent, deadline)]
     # Nobody works on it any more, so what is left of it may be destroyed at once.
     let_go = Now() - datetime.timedelta(seconds=2 * LET_GO_SECONDS)
     KeyIntent.objects.filter(pk=intent.pk).update(hsms=left, deadline=let_go)
 
 
-def _destroyed(connections: Pool, hsm_id: str, intent: KeyIntent) -> bool:
+def _destroyed(connections: Pool, hsm_id: str, intent: KeyIntent, deadline: Deadline) -> bool:
     try:
         with connections.connection(hsm_id) as connection:
             args = {"label": intent.label, "id": intent.backing_key_id}
-            connection.call("destroy_key", args, deadline_seconds=cluster.KEY_SECONDS)
+            connection.call("destroy_key", args, deadline_seconds=deadline.at_most(cluster.KEY_SECONDS))
     except HsmAnswerError as error:
         return error.name == protocol.KEY_NOT_FOUND
     except HsmUnreachableError:

@@ -1,28 +1,23 @@
-"""Encrypt and Decrypt without a pause while HSMs are killed: what bin/soak runs for long and a test for a few seconds.
+"""Encrypt and Decrypt without a pause while HSMs are killed or frozen: for long by bin/soak, for seconds by a test.
 
 Clients are boto3's, without retries, so each refusal is one that a caller would have seen. Every decryption is compared
-with what was encrypted. An HSM is killed with SIGKILL only while all of them serve.
+with what was encrypted. An HSM is killed with SIGKILL or stopped with SIGSTOP only while all of them serve.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import secrets
 import signal
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from hsmapp.softhsm import find_module
-from kmsapp.testing import Casemate, Server
+from kmsapp.testing import Casemate
 from kmsapp.tests.token_copies import HSMS
 
 KEY = "alias/ExampleKey"
@@ -68,11 +63,11 @@ class Client:
 
 @dataclass(frozen=True)
 class Return:
-    """An HSM that was killed and came back."""
+    """An HSM that was killed or frozen and came back."""
 
     hsm_id: str
-    killed_after_seconds: float
-    active_after_seconds: float  # from the kill until another process of it served
+    struck_after_seconds: float
+    active_after_seconds: float  # from then until another process of it served
 
 
 @dataclass(frozen=True)
@@ -105,7 +100,7 @@ class Report:
             f"{len(self.clients)} clients, {self.seconds:.0f} s: {self.calls:,} calls, {len(self.failures)} failed, "
             f"{self.wrong} wrong, slowest {self.slowest_seconds:.2f} s",
             *(
-                f"{back.hsm_id} killed after {back.killed_after_seconds:.1f} s, "
+                f"{back.hsm_id} struck after {back.struck_after_seconds:.1f} s, "
                 f"ACTIVE again in {back.active_after_seconds:.2f} s"
                 for back in self.returns
             ),
@@ -113,8 +108,13 @@ class Report:
         ]
 
 
-def soak(casemate: Casemate, *, seconds: float, kills: int, clients: int = 3) -> Report:
-    """Keep the clients calling for so many seconds and kill the HSMs in turn, spread evenly over that time."""
+def soak(
+    casemate: Casemate, *, seconds: float, kills: int, clients: int = 3, how: signal.Signals = signal.SIGKILL
+) -> Report:
+    """Keep the clients calling for so many seconds and kill the HSMs in turn, spread evenly over that time.
+
+    how: SIGSTOP freezes them instead, until their supervisor replaces them.
+    """
     stop = threading.Event()
     callers = tuple(Client(casemate, stop) for _ in range(clients))
     threads = [threading.Thread(target=caller.run) for caller in callers]
@@ -125,9 +125,9 @@ def soak(casemate: Casemate, *, seconds: float, kills: int, clients: int = 3) ->
         returns = []
         for number in range(kills):
             time.sleep(max(0.0, started + seconds * (number + 1) / (kills + 1) - time.monotonic()))
-            killed_after = time.monotonic() - started
+            struck_after = time.monotonic() - started
             hsm_id = HSMS[number % len(HSMS)]
-            returns.append(Return(hsm_id, killed_after, kill_and_wait(casemate, hsm_id)))
+            returns.append(Return(hsm_id, struck_after, strike_and_wait(casemate, hsm_id, how)))
         time.sleep(max(0.0, started + seconds - time.monotonic()))
     finally:
         stop.set()
@@ -136,18 +136,18 @@ def soak(casemate: Casemate, *, seconds: float, kills: int, clients: int = 3) ->
     return Report(time.monotonic() - started, callers, tuple(returns))
 
 
-def kill_and_wait(casemate: Casemate, hsm_id: str) -> float:
-    """kill -9 the HSM's process; return the seconds until it is ACTIVE again."""
-    pid = kill(casemate, hsm_id)
+def strike_and_wait(casemate: Casemate, hsm_id: str, how: signal.Signals) -> float:
+    """Kill or stop the HSM's process; return the seconds until another one of it serves."""
+    pid = kill(casemate, hsm_id, how)
     started = time.monotonic()
     wait_for_successor(casemate, hsm_id, pid)
     return time.monotonic() - started
 
 
-def kill(casemate: Casemate, hsm_id: str) -> int:
-    """kill -9 the HSM's process and return the id it had."""
+def kill(casemate: Casemate, hsm_id: str, how: signal.Signals = signal.SIGKILL) -> int:
+    """kill -9 the HSM's process, or stop it with SIGSTOP, and return the id it had."""
     pid = casemate.hsm_pid(hsm_id)
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, how)
     return pid
 
 
@@ -162,27 +162,3 @@ def wait_for_successor(casemate: Casemate, hsm_id: str, killed: int) -> None:
 
     casemate.wait_until(is_another, f"another process of {hsm_id}")
     casemate.wait_for_hsms(active=len(HSMS))
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="bin/soak", description="Encrypt and decrypt on a server of its own while its HSMs are killed."
-    )
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long (default: 60)")
-    parser.add_argument("--kills", type=int, default=2, help="kills, the HSMs in turn (default: 2)")
-    parser.add_argument("--clients", type=int, default=3, help="clients at the same time (default: 3)")
-    given = parser.parse_args()
-    os.environ.setdefault("SOFTHSM2_MODULE", str(find_module(Path(sys.prefix))))
-    with tempfile.TemporaryDirectory(prefix="casemate-soak-") as folder:
-        server = Server(Path(folder) / "data", "--immediate")
-        server.start()
-        try:
-            report = soak(Casemate(server), seconds=given.seconds, kills=given.kills, clients=given.clients)
-        finally:
-            server.stop()
-    print("\n".join(report.lines()))
-    return 1 if report.failures or report.wrong or not report.calls else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,13 +6,12 @@ One thread and one `select`, so that the driver takes little of the machine that
 from __future__ import annotations
 
 import collections
-import itertools
 import re
 import select
 import socket
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 ANSWER_SECONDS = 30.0  # no answer within that: the measurement is void
@@ -26,6 +25,19 @@ class Target:
 
     port: int
     requests: Sequence[bytes] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer with a 200."""
+
+    number: int  # of its request among the target's
+    since: float  # when the call was timed from (time.perf_counter)
+    seconds: float  # that it took
+    body: bytes = field(repr=False)
+
+
+Note = Callable[[Answer], None]
 
 
 @dataclass
@@ -54,6 +66,8 @@ class _Client:
     def __init__(self, port: int):
         self._port = port
         self.since = 0.0  # from when the call under way is timed
+        self.number = 0  # of its request
+        self.body = b""
         self._answer = b""
         self._socket = self._connect()
 
@@ -65,8 +79,8 @@ class _Client:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def send(self, request: bytes, since: float) -> None:
-        self.since, self._answer = since, b""
+    def send(self, request: bytes, number: int, since: float) -> None:
+        self.since, self.number, self._answer = since, number, b""
         self._socket.sendall(request)
 
     def receive(self) -> bytes | None:
@@ -80,6 +94,7 @@ class _Client:
         length = _LENGTH.search(head + b"\r\n")
         if not end or length is None or len(body) < int(length[1]):
             return None
+        self.body = body
         if _CLOSES.search(head + b"\r\n"):
             self._reconnect()
         return head.partition(b"\r\n")[0]
@@ -95,15 +110,19 @@ class _Client:
 class _Loop:
     """The connections of one measurement: those that wait for an answer, and those that wait for work."""
 
-    def __init__(self, target: Target, connections: int):
-        self._requests = itertools.cycle(target.requests)
+    def __init__(self, target: Target, connections: int, note: Note | None = None):
+        self._requests = target.requests
+        self._note = note
+        self._sent = 0
         self.idle = [_Client(target.port) for _ in range(connections)]
         self.busy: list[_Client] = []
         self.run = Run()
 
     def send(self, since: float) -> None:
         client = self.idle.pop()
-        client.send(next(self._requests), since)
+        number = self._sent % len(self._requests)
+        client.send(self._requests[number], number, since)
+        self._sent += 1
         self.busy.append(client)
 
     def wait(self, seconds: float) -> None:
@@ -114,7 +133,10 @@ class _Loop:
             if status is None:
                 continue
             if status.startswith((b"HTTP/1.1 200", b"HTTP/1.0 200")):
-                self.run.latencies.append(time.perf_counter() - client.since)
+                took = time.perf_counter() - client.since
+                self.run.latencies.append(took)
+                if self._note is not None:
+                    self._note(Answer(client.number, client.since, took, client.body))
             else:
                 self.run.failures[status.decode(errors="replace")] += 1
             self.busy.remove(client)
@@ -144,9 +166,9 @@ def closed_loop(target: Target, *, connections: int, seconds: float) -> Run:
     return loop.finish(started)
 
 
-def counted(target: Target, *, connections: int) -> Run:
-    """Each request once, as a closed loop."""
-    loop = _Loop(target, connections)
+def counted(target: Target, *, connections: int, note: Note | None = None) -> Run:
+    """Each request once, as a closed loop. note: is told each answer."""
+    loop = _Loop(target, connections, note)
     started = time.perf_counter()
     left = len(target.requests)
     while left:
@@ -157,12 +179,13 @@ def counted(target: Target, *, connections: int) -> Run:
     return loop.finish(started)
 
 
-def open_loop(target: Target, *, rate: float, seconds: float, connections: int = 64) -> Run:
+def open_loop(target: Target, *, rate: float, seconds: float, connections: int = 64, note: Note | None = None) -> Run:
     """Calls at fixed moments, whether or not earlier ones were answered; a call that finds no free connection waits.
 
     Latency counts from the scheduled moment, so that a slow answer is paid for by all calls that it holds up.
+    note: is told each answer.
     """
-    loop = _Loop(target, connections)
+    loop = _Loop(target, connections, note)
     started = time.perf_counter()
     total = round(rate * seconds)
     sent = 0

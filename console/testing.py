@@ -9,9 +9,11 @@ from typing import Any
 from django.test import Client
 
 from hsmapp import clock
-from hsmapp.models import Cluster, ClusterCredential, Hsm
+from hsmapp.models import ClusterCredential
+from kmsapp import ids
 from kmsapp.models import Account, Alias, CustomKeyStore, KmsKey, User
 from kmsapp.policy.defaults import default_policy
+from kmsapp.tests.clusters import cluster
 
 REGION = "us-west-2"
 ACCOUNT = "111122223333"
@@ -50,40 +52,15 @@ def key_store(
     error_code: str = "",
 ) -> CustomKeyStore:
     """A key store as the database has it, with an active HSM in each zone; no HSM process runs."""
-    number = CustomKeyStore.objects.count() + 1
-    cluster = Cluster.objects.create(
-        cluster_id=f"cluster-{account}{number}",
-        account=account,
-        region=REGION,
-        state="ACTIVE",
-        hsm_type="hsm1.medium",
-        vpc_id="vpc-1a2b3c4d",
-        security_group="sg-865af2fb",
-        subnet_mapping={zone: f"subnet-{zone}" for zone in zones},
-        created_at=clock.now(),
-    )
-    for at, zone in enumerate(zones):
-        Hsm.objects.create(
-            hsm_id=f"hsm-{account}{number}{at}",
-            cluster=cluster,
-            availability_zone=zone,
-            subnet_id=f"subnet-{zone}",
-            eni_id="eni-ea8647e1",
-            eni_ip=f"10.0.0.{at + 1}",
-            state="ACTIVE",
-            wanted=False,
-            pin_sealed=b"",
-            so_pin_sealed=b"",
-            created_at=clock.now(),
-        )
+    row = cluster(account=account, zones=zones, subnets=zones)
     return CustomKeyStore.objects.create(
-        custom_key_store_id=f"cks-{account}{number}",
+        custom_key_store_id=ids.new_key_store_id(),
         account=account,
         region=REGION,
         name=name,
-        cluster=cluster,
-        credential=ClusterCredential.objects.create(cluster=cluster, user_name="kmsuser", password_sealed=b""),
-        trust_anchor_certificate="",
+        cluster=row,
+        credential=ClusterCredential.objects.create(cluster=row, user_name="kmsuser", password_sealed=b""),
+        trust_anchor_certificate=row.trust_anchor,
         connection_state=state,
         connection_error_code=error_code,
         created_at=clock.now(),

@@ -38,7 +38,10 @@ class Command(BaseCommand):
             raise CommandError(f"An HSM did not do it: {error}") from error
 
     def _add_cluster(self, hsm_type: str) -> None:
-        cluster = demo.add_further_cluster(hsm_type)
+        try:
+            cluster = demo.add_further_cluster(hsm_type)
+        except demo.DemoError as error:
+            raise CommandError(f"{error} Is the server running?") from error
         folder = settings.DATA / "demo"
         self.stdout.write(f"{cluster.cluster_id} is {cluster.state} with {cluster.hsms.count()} HSMs.")
         self.stdout.write(f"kmsuser password: {folder / f'{cluster.cluster_id}-kmsuser-password'}")

@@ -22,7 +22,10 @@ from kmsapp.tests.remains import query
 from kmsapp.tests.token_copies import HSMS
 
 KEY = "alias/ExampleKey"
-UNFINISHED = "SELECT count(*) FROM hsmapp_clustercredential WHERE pending_password_sealed IS NOT NULL OR NOT connected"
+UNFINISHED = (
+    "SELECT count(*) FROM hsmapp_clustercredential WHERE user_name = 'kmsuser' "
+    "AND (pending_password_sealed IS NOT NULL OR NOT connected)"
+)
 
 
 @dataclass
@@ -47,7 +50,6 @@ def kill_under_connect(folder: Path, *, kills: int) -> Report:
         plaintext = secrets.token_bytes(32)
         blob = casemate.boto3("kms").encrypt(KeyId=KEY, Plaintext=plaintext)["CiphertextBlob"]
         for _ in range(kills):
-            store.disconnect()
             gun.shoot(next(victims), next(wanted), store.begin_to_connect)
             killed_at = time.monotonic()
             store.wait_for_the_call()
@@ -69,7 +71,7 @@ class Store:
     def __init__(self, casemate: Casemate):
         self._casemate = casemate
         self._kms = casemate.boto3("kms", connect_timeout=2)
-        self._call = threading.Thread()
+        self._call: threading.Thread | None = None
 
     def state(self) -> str:
         """Asked until somebody answers."""
@@ -84,6 +86,7 @@ class Store:
         return found[0]
 
     def disconnect(self) -> None:
+        self.wait_for_the_call()
         self._casemate.wait_until(self._is_disconnected, "DISCONNECTED")
 
     def _is_disconnected(self) -> bool:
@@ -93,12 +96,13 @@ class Store:
         return state == "DISCONNECTED"
 
     def begin_to_connect(self) -> None:
-        self.state()  # the connection that the client keeps may be one to a worker that was killed
+        self.disconnect()
         self._call = threading.Thread(target=self._connect)
         self._call.start()
 
     def wait_for_the_call(self) -> None:
-        self._call.join()
+        if self._call is not None:
+            self._call.join()
 
     def _connect(self) -> None:
         self._attempt(self._kms.connect_custom_key_store, CustomKeyStoreId=STORE)

@@ -28,6 +28,7 @@ from hsmapp.models import Cluster, Hsm, MaskedKey
 from hsmapp.states import ClusterState
 
 CONTROL_SECONDS = 10.0
+SHORT_SECONDS = 2.0  # for what a sound HSM does at once, so that one that hangs is soon seen to hang
 BACKUP_LABEL = "casemate backup key"
 _CLUSTER_TABLE = "hsmapp_cluster"
 

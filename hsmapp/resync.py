@@ -16,7 +16,7 @@ from hsmapp import credentials
 from hsmapp.device import protocol
 from hsmapp.device.protocol import HsmAnswerError, HsmUnreachableError
 from hsmapp.models import ClusterCredential, Hsm, HsmOnPreviousPassword, KeyIntent, MaskedKey, Tombstone
-from hsmapp.replication import Device
+from hsmapp.replication import CONTROL_SECONDS, SHORT_SECONDS, Device
 from hsmapp.states import IntentState
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def clean(intent: KeyIntent, devices: Mapping[str, Device]) -> None:
 
 def _cleaned(device: Device, intent: KeyIntent) -> bool:
     try:
-        _destroy(device, intent.label, intent.backing_key_id)
+        _destroy(device, intent.label, intent.backing_key_id, seconds=SHORT_SECONDS)
     except (HsmAnswerError, HsmUnreachableError) as error:
         logger.warning("%s can't destroy %s: %s", device.hsm.hsm_id, intent.label, error)
         return False
@@ -102,8 +102,8 @@ def _unwanted(device: Device, present: set[tuple[str, str]]) -> list[tuple[str, 
     return sorted(named & present)
 
 
-def _destroy(device: Device, label: str, backing_key_id: str) -> int:
-    destroyed: int = device.ask("destroy_key", label=label, id=backing_key_id)["destroyed"]
+def _destroy(device: Device, label: str, backing_key_id: str, *, seconds: float = CONTROL_SECONDS) -> int:
+    destroyed: int = device.ask_within(seconds, "destroy_key", label=label, id=backing_key_id)["destroyed"]
     return destroyed
 
 

@@ -35,7 +35,7 @@ from hsmapp.states import (
 logger = logging.getLogger(__name__)
 
 PROBE_EVERY_SECONDS = 1.0
-PROBE_SECONDS = 2.0
+PROBE_SECONDS = replication.SHORT_SECONDS
 ROUND_SECONDS = 0.2
 FAILED_ROUND_SECONDS = 2.0
 BACK_OFF_SECONDS = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)

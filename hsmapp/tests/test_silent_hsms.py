@@ -1,17 +1,19 @@
-"""An HSM that joins takes the masking key from a peer that answers; one that hangs is passed over, and costs little."""
+"""An HSM that hangs costs the supervisor little: it has others to see to."""
 
 from __future__ import annotations
 
+import datetime
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from hsmapp import clock, resync
 from hsmapp.device.protocol import HEADER, Connection, pack
-from hsmapp.models import Cluster, Hsm
-from hsmapp.replication import Device
-from hsmapp.supervisor import PROBE_SECONDS, Keeper, Supervisor
+from hsmapp.models import Cluster, Hsm, KeyIntent
+from hsmapp.replication import SHORT_SECONDS, Device
+from hsmapp.supervisor import Keeper, Supervisor
 
 CLUSTER = Cluster(pk=1, cluster_id="cluster-1")
 
@@ -37,7 +39,7 @@ def process(answer: bytes | None) -> Iterator[Connection]:
     theirs.close()
 
 
-def test_a_peer_that_hangs_is_passed_over() -> None:
+def test_an_hsm_that_joins_passes_over_a_peer_that_hangs() -> None:
     supervisor = Supervisor()
     with ExitStack() as stack:
         for hsm_id, answer in (("hsm-hangs", None), ("hsm-answers", pack(["ok", {"present": True}]))):
@@ -46,4 +48,27 @@ def test_a_peer_that_hangs_is_passed_over() -> None:
         started = time.monotonic()
         peer = supervisor.peer_of(member("hsm-joins"))
         assert peer is not None and peer.hsm.hsm_id == "hsm-answers"
-        assert time.monotonic() - started >= PROBE_SECONDS, "the other was asked first"
+        assert time.monotonic() - started >= SHORT_SECONDS, "the other was asked first"
+
+
+def test_cleaning_up_on_an_hsm_that_hangs_is_soon_put_off(db: None) -> None:
+    now = clock.now()
+    cluster = Cluster.objects.create(cluster_id="cluster-1", created_at=now)
+    intent = KeyIntent.objects.create(
+        cluster=cluster,
+        label="a key",
+        hsms=["hsm-hangs", "hsm-answers"],
+        state="abandoned",
+        created_at=now,
+        deadline=now - datetime.timedelta(minutes=1),
+    )
+    with process(None) as silent, process(pack(["ok", {"destroyed": 1}])) as answers:
+        devices = {
+            "hsm-hangs": Device(Hsm(hsm_id="hsm-hangs"), silent),
+            "hsm-answers": Device(Hsm(hsm_id="hsm-answers"), answers),
+        }
+        started = time.monotonic()
+        resync.clean(intent, devices)
+        assert time.monotonic() - started < SHORT_SECONDS * 2
+    intent.refresh_from_db()
+    assert intent.hsms == ["hsm-hangs"]

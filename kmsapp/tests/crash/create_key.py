@@ -35,6 +35,7 @@ class Report:
             *self.struck.lines(CREATE_KEY),
             f"{acknowledged} keys acknowledged, 0 lost; {sum(counts.keys for counts in self.counts)} keys in all, "
             f"one to one with token objects on every HSM; first ciphertexts opened: {dict(opened)}",
+            f"half-written nameless objects left in tokens: {sum(counts.debris for counts in self.counts)}",
             f"refused: {dict(self.refused)}; calls without an answer: {dict(self.broken)}",
         ]
 

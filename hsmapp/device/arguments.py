@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hsmapp.device.hsm_users import HsmUsers
-from hsmapp.device.keys import CHECK_BYTES, IV_BYTES
+from hsmapp.device.key_proofs import CHECK_BYTES, IV_BYTES
 from hsmapp.device.protocol import BAD_REQUEST, ROLES, HsmAnswerError
 from hsmapp.device.token import RESERVED_PREFIX
 
@@ -114,6 +114,7 @@ AAD = Argument(_binary(MAX_AAD_BYTES))
 SMALL = Argument(_binary(_SMALL_BYTES, minimum=1))
 ROWS = Argument(_binary(60 * 1024, minimum=1))
 LENGTH = Argument(_number(1, MAX_RANDOM_BYTES))
+START = Argument(_number(0, 1 << 31), 0)
 LIMIT = Argument(_number(1, MAX_PAGE), MAX_PAGE)
 OFF = Argument(_truth, False)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hsmapp.device.hsm_users import HsmUsers
 from hsmapp.device.keys import Keys
+from hsmapp.device.masking_check import MaskingCheck
 from hsmapp.device.protocol import ROLE_ADMIN, ROLE_CRYPTO_USER
 from hsmapp.device.token import Token
 
@@ -34,6 +35,7 @@ class Hsm:
     tokens: Path
     token: Token
     keys: Keys
+    masking_check: MaskingCheck
     users: HsmUsers
     capacity: int
     control_secret: bytes = field(repr=False)

@@ -9,13 +9,15 @@ destroyed, until its check verifies or `restore` replaces it.
 from __future__ import annotations
 
 import time
-from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
+from hsmapp.device import masking_check
 from hsmapp.device.ivs import IvMaker
-from hsmapp.device.owners import OwnerJournal
+from hsmapp.device.key_proofs import CHECK_PLAINTEXT, KeyProofs, check_aad
+from hsmapp.device.key_table import Key, KeyTable
+from hsmapp.device.masking_check import MaskingCheck
+from hsmapp.device.owners import QUARANTINED, OwnerJournal
 from hsmapp.device.protocol import (
     CAPACITY_EXCEEDED,
     INVALID_CIPHERTEXT,
@@ -28,73 +30,43 @@ from hsmapp.device.protocol import (
     TOKEN_FAILED,
     HsmAnswerError,
 )
-from hsmapp.device.token import KEY_BYTES, Token, TokenRefusedError
+from hsmapp.device.token import Debris, Token, TokenRefusedError
 
-CHECK_PLAINTEXT = bytes(32)
-CHECK_DOMAIN = b"casemate check 1"
 CHECK_SECONDS = 3600.0
-IV_BYTES = 12
-MASKED_BYTES = KEY_BYTES + 8  # RFC 3394 adds 8 bytes; any other length is not a masked AES-256 key
-CHECK_BYTES = IV_BYTES + len(CHECK_PLAINTEXT) + 16
-
-
-def check_aad(label: str, id_: str) -> bytes:
-    """Return the additional data of a check ciphertext: domain | label | material id, the latter two each after a
-    4-byte length.
-    """
-    parts = (label.encode(), bytes.fromhex(id_))
-    return CHECK_DOMAIN + b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-
-
-@dataclass
-class Key:
-    """One label. handles: its objects; more than one only after another program wrote into the token."""
-
-    label: str
-    id: str
-    handles: list[int]
-    owner: str | None
-    checked_at: float | None = None  # monotonic seconds
-    damaged: bool = False
-    others: list[tuple[int, str]] = field(default_factory=list)  # objects with this label and another id
 
 
 class Keys:
     """All keys of the token. `owner` None stands for the supervisor, which may manage every key."""
 
     def __init__(
-        self, token: Token, journal: OwnerJournal, *, capacity: int, clock: Callable[[], float] = time.monotonic
+        self,
+        token: Token,
+        journal: OwnerJournal,
+        masking_check: MaskingCheck,
+        *,
+        capacity: int,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._token = token
         self._journal = journal
         self._capacity = capacity
         self._clock = clock
         self._ivs = IvMaker(token.session.random)
-        self._keys: dict[str, Key] = {}
-        self._labels: list[str] = []
-        self.debris = 0
+        self._proofs = KeyProofs(token)
+        self._masking_check = masking_check
+        self.table = KeyTable(journal)
+        self.debris: list[Debris] = []
         self.load()
 
     def load(self) -> None:
         """Read the token anew; no key counts as checked afterwards."""
         contents = self._token.load()
+        self._masking_check.judge()
         self.debris = contents.debris
-        self._keys = {}
-        for stored in contents.keys:
-            known = self._keys.get(stored.label)
-            if known is None:
-                owner = self._journal.owner(stored.label, stored.id)
-                self._keys[stored.label] = Key(stored.label, stored.id, [stored.handle], owner)
-            elif known.id == stored.id:
-                known.handles.append(stored.handle)
-            else:
-                known.others.append((stored.handle, stored.id))
-                if known.owner is None and self._journal.owner(stored.label, stored.id) is not None:
-                    self._promote(known, stored.id)
-        self._labels = sorted(self._keys)
+        self.table.fill(contents.keys)
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self.table)
 
     # Using keys
 
@@ -166,19 +138,14 @@ class Keys:
         """
         if not self._token.session.healthy():
             raise HsmAnswerError(TOKEN_FAILED, "the token does not answer")
-        passing = next((handle for handle in key.handles if self._passes(handle, key.label, key.id, check)), None)
+        passing = next(
+            (handle for handle in key.handles if self._proofs.passes(handle, key.label, key.id, check)), None
+        )
         if passing is None:
             key.damaged, key.checked_at = True, None
             raise HsmAnswerError(KEY_DAMAGED, f"the key {key.label} fails its check in this HSM")
         key.handles.sort(key=lambda handle: handle != passing)
         key.damaged, key.checked_at = False, self._clock()
-
-    def _passes(self, handle: int, label: str, id_: str, check: bytes) -> bool:
-        iv, sealed = check[:IV_BYTES], check[IV_BYTES:]
-        try:
-            return self._token.objects.decrypt(handle, iv, check_aad(label, id_), sealed) == CHECK_PLAINTEXT
-        except TokenRefusedError:
-            return False
 
     def verifies(self, label: str, check: bytes) -> bool:
         """True if the key passes its check; one that does not is withdrawn."""
@@ -195,17 +162,25 @@ class Keys:
         there.
         """
         if not self._token.session.healthy() or not error.gone:
+            key.checked_at = None  # it may be the object: its attributes are checked too before it is used again
             return HsmAnswerError(TOKEN_FAILED, f"the token refused an operation ({error})")
-        self._drop(key)
+        self.table.lose_own_objects(key)
         return _not_found(key.label)
 
     # Making and destroying keys
 
     def generate(self, label: str, id_: str) -> tuple[bytes, bytes]:
         """Return masked key and check ciphertext of a new key, of which nothing stays in this token."""
-        if label in self._keys:
+        if self.table.get(label) is not None:
             raise HsmAnswerError(KEY_EXISTS, f"there is a key {label} already")
         self._refuse_when_full()
+        return self._generate(label, id_)
+
+    def prove_masking_key(self) -> None:
+        """Make the present masking key the one that the token must have from now on."""
+        self._masking_check.write(*self._generate(masking_check.LABEL, masking_check.ID))
+
+    def _generate(self, label: str, id_: str) -> tuple[bytes, bytes]:
         self._need_masking_key()
         try:
             handle = self._token.objects.generate_for_masking()
@@ -223,6 +198,8 @@ class Keys:
         After a crash at any line the key is there and good, or a further call makes it so: the owner is on the disk
         before the object, and an object that does not pass is replaced.
         """
+        if self._journal.owner(label, id_) == QUARANTINED:
+            self._release_proven(label, id_, masked, check)
         key, foreign = self._to_restore(label, id_, supervisor=supervisor)
         if key is not None and self._is_good(key, owner, check, supervisor=supervisor):
             return False
@@ -231,22 +208,27 @@ class Keys:
         self._need_masking_key()
         self._try_masked(label, id_, masked, check)
         if key is not None:
-            self._drop(key)
+            self.table.drop(key)
             self._destroy_handles(key.handles)
         self._journal.note(label, id_, owner)
         handle = self._make(label, id_, masked)
-        if not self._passes(handle, label, id_, check):
+        if not self._proofs.passes(handle, label, id_, check):
             self._token.objects.destroy(handle)
             raise HsmAnswerError(MASKED_KEY_WRONG, f"the key made for {label} fails its check")
-        self._put(Key(label, id_, [handle], owner, checked_at=self._clock(), others=foreign))
+        self.table.put(Key(label, id_, [handle], owner, checked_at=self._clock(), others=foreign))
         return True
+
+    def _release_proven(self, label: str, id_: str, masked: bytes, check: bytes) -> None:
+        self._need_masking_key()
+        self._try_masked(label, id_, masked, check)
+        self.release(label, id_)
 
     def _to_restore(self, label: str, id_: str, *, supervisor: bool) -> tuple[Key | None, list[tuple[int, str]]]:
         """Return the key with this label and id, if there is one, and the label's other objects, which stay.
 
         What no HSM user owns cannot keep a label from its key. Raises: HsmAnswerError KeyExists.
         """
-        key = self._keys.get(label)
+        key = self.table.get(label)
         if key is None:
             return None, []
         if key.id != id_:
@@ -254,16 +236,8 @@ class Keys:
                 raise HsmAnswerError(KEY_EXISTS, f"there is another key {label} already")
             if id_ not in (other for _handle, other in key.others):
                 return None, [(handle, key.id) for handle in key.handles] + key.others
-            self._promote(key, id_)
+            self.table.promote(key, id_)
         return key, key.others
-
-    def _promote(self, key: Key, id_: str) -> None:
-        """Make the objects with this id the label's own, and what was that before others."""
-        before = [(handle, key.id) for handle in key.handles]
-        key.handles = [handle for handle, other in key.others if other == id_]
-        key.others = before + [(handle, other) for handle, other in key.others if other != id_]
-        key.id, key.owner = id_, self._journal.owner(key.label, id_)
-        key.checked_at, key.damaged = None, False
 
     def _is_good(self, key: Key, owner: str, check: bytes, *, supervisor: bool) -> bool:
         if key.owner is not None and key.owner != owner and not supervisor:
@@ -281,16 +255,8 @@ class Keys:
 
     def _try_masked(self, label: str, id_: str, masked: bytes, check: bytes) -> None:
         """Open the masked key into a session object first, so that a wrong one neither replaces nor leaves anything."""
-        if len(masked) != MASKED_BYTES:
-            raise self._masked_key_failure(label)
-        try:
-            handle = self._token.masking.unmask(masked, label, id_, store=False)
-        except TokenRefusedError as error:
-            raise self._masked_key_failure(label) from error
-        good = self._passes(handle, label, id_, check)
-        self._token.objects.destroy(handle)
-        if not good:
-            raise self._masked_key_failure(label)
+        if not self.opens_masked(label, id_, masked, check):
+            raise HsmAnswerError(MASKED_KEY_WRONG, f"the masked key of {label} does not open, or fails its check")
 
     def _masked_key_failure(self, label: str) -> HsmAnswerError:
         if not self._token.session.healthy():
@@ -303,7 +269,7 @@ class Keys:
         except TokenRefusedError as error:
             # The masked key has just opened, so the token could not store it, and may have left a nameless object.
             if self._token.session.healthy():
-                self._token.objects.destroy_debris()
+                self._token.objects.destroy_nameless()
             raise HsmAnswerError(TOKEN_FAILED, f"the token cannot store the key {label} ({error})") from error
 
     def try_backup(self, private: bytes, wrapped: bytes, label: str, id_: str, masked: bytes, check: bytes) -> None:
@@ -315,7 +281,7 @@ class Keys:
         masking_key = self._token.masking.open_backup(private, wrapped)
         try:
             handle = self._token.masking.unmask_with_backup(masking_key, masked, label, id_)
-            good = self._passes(handle, label, id_, check)
+            good = self._proofs.passes(handle, label, id_, check)
             self._token.objects.destroy(handle)
         finally:
             masking_key.destroy()
@@ -326,14 +292,16 @@ class Keys:
         """Destroy the objects with this label and id; return how many there were."""
         if not self._token.session.healthy():
             raise HsmAnswerError(TOKEN_FAILED, "the token does not answer")
-        key = self._keys.get(label)
+        key = self.table.get(label)
         if key is None:
             return 0
         if owner is not None and key.owner != owner:
             raise _not_found(label)
         if key.id != id_:
             return self._destroy_others(key, id_)
-        destroyed = self._destroy_objects(key)
+        self._destroy_handles(key.handles)
+        destroyed = len(key.handles)
+        self.table.lose_own_objects(key)
         self._journal.forget(label, id_)
         return destroyed
 
@@ -341,17 +309,8 @@ class Keys:
         gone = [handle for handle, other in key.others if other == id_]
         self._destroy_handles(gone)
         key.others = [(handle, other) for handle, other in key.others if other != id_]
+        self._journal.forget(key.label, id_)
         return len(gone)
-
-    def _destroy_objects(self, key: Key) -> int:
-        self._destroy_handles(key.handles)
-        destroyed = len(key.handles)
-        self._drop(key)
-        if key.others:
-            key.handles = []
-            self._promote(key, key.others[0][1])
-            self._put(key)
-        return destroyed
 
     def _destroy_handles(self, handles: list[int]) -> None:
         for handle in handles:
@@ -362,30 +321,44 @@ class Keys:
                     raise HsmAnswerError(TOKEN_FAILED, f"the token cannot destroy a key ({error})") from error
 
     def _refuse_when_full(self) -> None:
-        if len(self._keys) >= self._capacity:
+        if len(self.table) >= self._capacity:
             raise HsmAnswerError(CAPACITY_EXCEEDED, f"this HSM holds at most {self._capacity} keys")
 
     def _need_masking_key(self) -> None:
         if not self._token.masking.present:
             raise HsmAnswerError(MASKING_KEY_MISSING, "this HSM has no masking key yet")
 
+    def opens_masked(self, label: str, id_: str, masked: bytes, check: bytes) -> bool:
+        """True if the masking key opens this masked key, and nobody has put another key into it."""
+        if self._proofs.opens(label, id_, masked, check):
+            return True
+        if not self._token.session.healthy():
+            raise HsmAnswerError(TOKEN_FAILED, "the token does not answer")
+        return False
+
+    # Putting aside what nobody knows
+
+    def quarantine(self, label: str, id_: str) -> int:
+        """Take the objects with this label and id out of use, for good or until they are released."""
+        if self.table.get(label) is None:
+            return 0
+        self._journal.note(label, id_, QUARANTINED)
+        return self.table.quarantine(label, id_)
+
+    def release(self, label: str, id_: str) -> int:
+        """Let what was quarantined be a key again, of no owner."""
+        self._journal.forget(label, id_)
+        return self.table.release(label, id_)
+
+    def clear_debris(self) -> int:
+        """Destroy the objects without a label, which are what a token leaves of a key that was not made."""
+        if not self._token.session.healthy():
+            raise HsmAnswerError(TOKEN_FAILED, "the token does not answer")
+        destroyed = self._token.objects.destroy_nameless()
+        self.debris = [one for one in self.debris if not one.nameless]
+        return destroyed
+
     # Looking at keys
-
-    def owned_by(self, owner: str) -> bool:
-        return any(key.owner == owner for key in self._keys.values())
-
-    def page(self, owner: str | None, after: str, limit: int) -> tuple[list[Key], str | None]:
-        """Return keys in the order of their labels, and the label to continue after, None at the end."""
-        start = bisect_right(self._labels, after) if after else 0
-        found: list[Key] = []
-        for label in self._labels[start:]:
-            key = self._keys[label]
-            if owner is not None and key.owner != owner:
-                continue
-            if len(found) == limit:
-                return found, found[-1].label
-            found.append(key)
-        return found, None
 
     def attributes(self, owner: str | None, label: str) -> dict[str, Any]:
         key = self._present(label) if owner is None else self._owned(label, owner)
@@ -396,25 +369,16 @@ class Keys:
         return {"label": key.label, "id": key.id, "owner": key.owner, "damaged": key.damaged, **shown}
 
     def _present(self, label: str) -> Key:
-        key = self._keys.get(label)
+        key = self.table.get(label)
         if key is None:
             raise _not_found(label)
         return key
 
     def _owned(self, label: str, owner: str) -> Key:
-        key = self._keys.get(label)
+        key = self.table.get(label)
         if key is None or key.owner != owner:
             raise _not_found(label)
         return key
-
-    def _put(self, key: Key) -> None:
-        if key.label not in self._keys:
-            insort(self._labels, key.label)
-        self._keys[key.label] = key
-
-    def _drop(self, key: Key) -> None:
-        if self._keys.pop(key.label, None) is not None:
-            del self._labels[bisect_left(self._labels, key.label)]
 
 
 def _not_found(label: str) -> HsmAnswerError:

@@ -10,10 +10,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from hsmapp.device import set_aside
 from hsmapp.device.configuration import Configuration
 from hsmapp.device.hsm import Hsm
 from hsmapp.device.hsm_users import HsmUsers
 from hsmapp.device.keys import Keys
+from hsmapp.device.masking_check import MaskingCheck
+from hsmapp.device.object_files import TOKEN_FILE, ObjectFileError
 from hsmapp.device.owners import OwnerJournal
 from hsmapp.device.token import Token, TokenRefusedError, TokenUnusableError
 from hsmapp.durable import sync_folder, write_durably
@@ -21,6 +24,7 @@ from hsmapp.durable import sync_folder, write_durably
 TOKENS = "tokens"
 USERS = "users"
 OWNERS = "owners"
+MASKING_CHECK = "masking-check"
 SOFTHSM_CONFIGURATION = "softhsm2.conf"
 
 
@@ -31,16 +35,16 @@ def open_hsm(configuration: Configuration) -> Hsm:
     """
     folder = configuration.folder
     _write_softhsm_configuration(folder)
+    _move_unreadable_objects(configuration)
     users_path = folder / USERS
     users = HsmUsers(users_path)
     token = _open_token(configuration, first_start=not users_path.exists())
     journal = OwnerJournal(folder / OWNERS)
+    masking_check = MaskingCheck(folder / MASKING_CHECK, token)
     try:
-        keys = Keys(token, journal, capacity=configuration.capacity)
+        keys = Keys(token, journal, masking_check, capacity=configuration.capacity)
     except TokenRefusedError as error:
         raise TokenUnusableError(f"the token of {configuration.hsm_id} does not answer ({error})") from error
-    if not token.key_pairs.present:
-        raise TokenUnusableError(f"the token of {configuration.hsm_id} has lost its key pairs")
     if not users_path.exists():
         sync_folder(folder)
         users.save()
@@ -50,10 +54,21 @@ def open_hsm(configuration: Configuration) -> Hsm:
         tokens=folder / TOKENS,
         token=token,
         keys=keys,
+        masking_check=masking_check,
         users=users,
         capacity=configuration.capacity,
         control_secret=configuration.control_secret,
     )
+
+
+def _move_unreadable_objects(configuration: Configuration) -> None:
+    """Keep the module from files that would end its process, or that hide what they were."""
+    try:
+        set_aside.move_unreadable_objects(configuration.folder, configuration.folder / TOKENS)
+    except ObjectFileError as error:
+        raise TokenUnusableError(f"the token of {configuration.hsm_id} is damaged: {TOKEN_FILE}: {error}") from error
+    except OSError as error:
+        raise TokenUnusableError(f"the folder of {configuration.hsm_id} cannot be used ({error.strerror})") from error
 
 
 def _write_softhsm_configuration(folder: Path) -> None:
@@ -65,7 +80,10 @@ def _write_softhsm_configuration(folder: Path) -> None:
         "slots.removable = false",
     )
     path = folder / SOFTHSM_CONFIGURATION
-    write_durably(path, "\n".join(lines).encode() + b"\n")
+    content = "\n".join(lines).encode() + b"\n"
+    # Not where it is the same already: a full disk must not keep an HSM from its keys.
+    if not path.exists() or path.read_bytes() != content:
+        write_durably(path, content)
     # The module reads it when it is loaded; other modules do not look at it.
     os.environ["SOFTHSM2_CONF"] = str(path)
 

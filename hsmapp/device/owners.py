@@ -18,6 +18,9 @@ import msgpack
 
 from hsmapp.durable import sync, write_durably
 
+# In place of an owner: nobody's, and not to be used. No HSM user can have this name.
+QUARANTINED = "casemate quarantine"
+
 _HEAD = struct.Struct(">II")
 # Rewritten at a start when it holds this many times more records than keys.
 _STALE_FACTOR = 4

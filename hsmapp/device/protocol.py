@@ -41,12 +41,27 @@ BUSY = "Busy"
 KEY_NOT_FOUND = "KeyNotFound"
 KEY_EXISTS = "KeyExists"
 KEY_DAMAGED = "KeyDamaged"
+KEY_PAIR_LOST = "KeyPairLost"
 INVALID_CIPHERTEXT = "InvalidCiphertext"
 IV_NOT_COUNTED = "IvNotCounted"
 MASKED_KEY_WRONG = "MaskedKeyWrong"
 MASKING_KEY_MISSING = "MaskingKeyMissing"
 CAPACITY_EXCEEDED = "CapacityExceeded"
 TOKEN_FAILED = "TokenFailed"  # noqa: S105 - the name of an error
+
+# Kinds of the rows that list_defects answers: kind, name, id, reason. What the supervisor can do about each:
+DEFECT_STORAGE = "storage"  # nothing the HSM says of its keys can be believed: start it again, or make it anew
+DEFECT_MASKING_KEY = "masking-key"  # masking_key says that it is not present: fetch it from a peer or the backup
+DEFECT_MASKING_KEY_UNPROVEN = "masking-key-unproven"  # prove_masking_key with a masked key; else withdraw_masking_key
+DEFECT_KEY_PAIR = "key-pair"  # name: identity or transport; renew_key_pairs, then certify and trust anew
+DEFECT_DAMAGED_KEY = "damaged-key"  # restore_key makes it anew
+DEFECT_UNOWNED_KEY = "unowned-key"  # restore_key if it is known, else quarantine_key
+DEFECT_FOREIGN_OBJECT = "foreign-object"  # under the label of a key: quarantine_key, or leave it
+DEFECT_QUARANTINED = "quarantined"  # release_key, or restore_key with its masked key, brings it back
+DEFECT_DEBRIS = "debris"  # clear_debris
+DEFECT_ODD_OBJECT = "odd-object"  # damaged beyond recognition: a key that is missing is restored beside it
+DEFECT_SET_ASIDE = "set-aside"  # a file that was moved out of the way at the start
+DEFECT_STRAY_FILE = "stray-file"
 
 # A path that does not fit sun_path (108 bytes with the closing NUL) is reached through its folder's descriptor.
 _SUN_PATH_BYTES = 107

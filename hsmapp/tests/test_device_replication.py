@@ -81,7 +81,8 @@ def test_trusting_a_key_keeps_the_keys_that_are_there(pair: tuple[DeviceProcess,
         assert refusal(control, "trust_key", so_pin=first.so_pin, label="peer", public=b"no key") == "BadRequest"
         assert refusal(control, "trust_key", so_pin=first.so_pin, label="peer", public=ec_public()) == "BadRequest"
         ask(control, "trust_key", so_pin=first.so_pin, label="peer", public=public)
-        assert ask(control, "masking_key") == {"present": True, "trusted": ["peer"]}
+        answer = ask(control, "masking_key")
+        assert (answer["present"], answer["trusted"]) == (True, ["peer"])
     with serve(first) as user:
         opened = ask(user, "decrypt", label=key.label, check=key.check, aad=b"", **sealed)
         assert opened == {"plaintext": b"secret"}

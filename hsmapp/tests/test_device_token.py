@@ -13,7 +13,7 @@ from pkcs11 import MGF, Attribute, CTRParams, GCMParams, KeyType, Mechanism, Obj
 from pkcs11.exceptions import PKCS11Error
 
 from hsmapp.device import opening
-from hsmapp.device.keys import check_aad
+from hsmapp.device.key_proofs import check_aad
 from hsmapp.device.protocol import HsmAnswerError
 from hsmapp.device.token import MASKING_KEY_LABEL, Token, TokenRefusedError
 from hsmapp.tests.device_process import (

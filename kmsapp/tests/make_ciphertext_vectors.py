@@ -14,7 +14,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from hsmapp.device import keys
+from hsmapp.device import key_proofs
 from kmsapp import ciphertext, encryption_context
 
 PATH = Path(__file__).resolve().parent / "data" / "ciphertext_vectors.json"
@@ -78,7 +78,7 @@ def message(name: str) -> dict[str, Any]:
 def checked(name: str) -> dict[str, Any]:
     label = CHECKED[name]
     key, iv, material_id = drawn(name, "key", 32), drawn(name, "iv", 12), drawn(name, "material id", 32)
-    aad = keys.check_aad(label, material_id.hex())
+    aad = key_proofs.check_aad(label, material_id.hex())
     return {
         "name": name,
         "key": key.hex(),
@@ -86,7 +86,7 @@ def checked(name: str) -> dict[str, Any]:
         "material_id": material_id.hex(),
         "iv": iv.hex(),
         "aad": aad.hex(),
-        "check_ciphertext": (iv + AESGCM(key).encrypt(iv, keys.CHECK_PLAINTEXT, aad)).hex(),
+        "check_ciphertext": (iv + AESGCM(key).encrypt(iv, key_proofs.CHECK_PLAINTEXT, aad)).hex(),
     }
 
 

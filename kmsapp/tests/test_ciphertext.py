@@ -15,7 +15,7 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from hsmapp.device import keys
+from hsmapp.device import key_proofs
 from kmsapp import ciphertext, encryption_context
 from kmsapp.testing import ROOT
 from kmsapp.tests import independent_decoder, make_ciphertext_vectors
@@ -108,10 +108,10 @@ def test_check_ciphertexts_agree(vector: dict[str, Any]) -> None:
     key, material_id, iv = (bytes.fromhex(vector[name]) for name in ("key", "material_id", "iv"))
     label, check = vector["label"], bytes.fromhex(vector["check_ciphertext"])
     assert independent_decoder.check_aad(label, material_id).hex() == vector["aad"]
-    assert keys.check_aad(label, material_id.hex()).hex() == vector["aad"]
+    assert key_proofs.check_aad(label, material_id.hex()).hex() == vector["aad"]
     assert independent_decoder.check_ciphertext(key, label=label, material_id=material_id, iv=iv) == check
     assert independent_decoder.is_checked(check, key, label=label, material_id=material_id)
-    assert len(check) == keys.CHECK_BYTES
+    assert len(check) == key_proofs.CHECK_BYTES
     wrong = [
         independent_decoder.is_checked(check, bytes([key[0] ^ 1]) + key[1:], label=label, material_id=material_id),
         independent_decoder.is_checked(check, key, label=label + "0", material_id=material_id),

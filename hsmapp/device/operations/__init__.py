@@ -6,7 +6,7 @@ from typing import Any
 
 from hsmapp.device import arguments as args
 from hsmapp.device.hsm import Hsm, Session
-from hsmapp.device.operations import keys, masking, service, sessions, users
+from hsmapp.device.operations import defects, keys, masking, service, sessions, users
 from hsmapp.device.operations.operation import ANYONE, Answer, EndConnectionError, Operation
 from hsmapp.device.protocol import (
     BAD_REQUEST,
@@ -27,6 +27,7 @@ OPERATIONS: dict[str, Operation] = {
     **users.OPERATIONS,
     **masking.OPERATIONS,
     **service.OPERATIONS,
+    **defects.OPERATIONS,
 }
 
 

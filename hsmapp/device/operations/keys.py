@@ -5,13 +5,11 @@ from __future__ import annotations
 from hsmapp.device import arguments as args
 from hsmapp.device.hsm import SUPERVISOR, Hsm, Session
 from hsmapp.device.hsm_users import HsmUsers
-from hsmapp.device.keys import Key
-from hsmapp.device.operations.operation import CONTROL, CRYPTO, KEYS, Answer, Arguments, Operation
+from hsmapp.device.key_table import Key
+from hsmapp.device.operations.operation import CONTROL, CRYPTO, KEYS, PAGE_BYTES, Answer, Arguments, Operation
 from hsmapp.device.protocol import BAD_REQUEST, HsmAnswerError
 from hsmapp.durable import sync_subfolders
 
-# A page of keys stays well under the size of a frame, whatever the labels.
-_PAGE_BYTES = 40 * 1024
 _OWNER = args.Argument(args.TEXT.check, "")
 
 
@@ -62,7 +60,7 @@ def list_keys(hsm: Hsm, session: Session, given: Arguments) -> Answer:
     """keys: rows of label and id, and the owner for the supervisor; next: where to go on, "" at the end; duplicates,
     damaged: labels.
     """
-    found, following = hsm.keys.page(_owner(session), given["after"], given["limit"])
+    found, following = hsm.keys.table.page(_owner(session), given["after"], given["limit"])
     page = _fitting(found)
     if len(page) < len(found):
         following = page[-1].label
@@ -76,7 +74,7 @@ def list_keys(hsm: Hsm, session: Session, given: Arguments) -> Answer:
 
 
 def _fitting(found: list[Key]) -> list[Key]:
-    room = _PAGE_BYTES
+    room = PAGE_BYTES
     for count, key in enumerate(found):
         # A label can appear three times: as a row, as a duplicate and as damaged.
         room -= (

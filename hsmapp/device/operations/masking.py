@@ -12,17 +12,20 @@ from hsmapp.device.protocol import (
     BAD_REQUEST,
     KEY_EXISTS,
     KEY_NOT_FOUND,
+    KEY_PAIR_LOST,
     MASKED_KEY_WRONG,
     MASKING_KEY_MISSING,
     NOT_PERMITTED,
     TOKEN_FAILED,
     HsmAnswerError,
 )
-from hsmapp.device.token import TokenRefusedError
+from hsmapp.device.token import TokenRefusedError, TokenUnusableError
 from hsmapp.durable import sync_folder
 
 
 def identity(hsm: Hsm, _session: Session, _given: Arguments) -> Answer:
+    if hsm.token.key_pairs.lost:
+        raise HsmAnswerError(KEY_PAIR_LOST, f"this HSM has lost its key pair: {', '.join(hsm.token.key_pairs.lost)}")
     transport = hsm.token.key_pairs.transport_public()
     return {
         "identity_public": hsm.token.key_pairs.identity_public(),
@@ -35,15 +38,58 @@ def sign(hsm: Hsm, _session: Session, given: Arguments) -> Answer:
     return {"signature": hsm.token.key_pairs.sign(given["data"])}
 
 
+def renew_key_pairs(hsm: Hsm, _session: Session, _given: Arguments) -> Answer:
+    """Make the key pairs anew that were lost; made: their names. A new identity needs a new certificate, and a new
+    transport key needs the trust of the peers anew.
+    """
+    lost = hsm.token.key_pairs.lost
+    try:
+        hsm.token.key_pairs.make()
+    except TokenUnusableError as error:
+        raise HsmAnswerError(TOKEN_FAILED, str(error)) from error
+    sync_folder(hsm.tokens)
+    return {"made": lost}
+
+
 def make_masking_key(hsm: Hsm, _session: Session, _given: Arguments) -> Answer:
     _refuse_second_masking_key(hsm)
     hsm.token.masking.make()
-    sync_folder(hsm.folder)
+    _keep_masking_key(hsm)
     return {}
 
 
+def _keep_masking_key(hsm: Hsm) -> None:
+    """Bring a masking key that has just come into the token to the disk, and then let go of a damaged one."""
+    sync_folder(hsm.tokens)
+    hsm.keys.prove_masking_key()
+    hsm.token.masking.destroy_others()
+
+
 def masking_key(hsm: Hsm, _session: Session, _given: Arguments) -> Answer:
-    return {"present": hsm.token.masking.present, "trusted": hsm.token.masking.trusted_names()}
+    """present: False also for one that is damaged. trusted: names; trusted_keys: SHA-256 of each one's public key."""
+    trusted = hsm.token.masking.trusted()
+    return {
+        "present": hsm.token.masking.present,
+        "damaged": hsm.masking_check.damaged,
+        "unproven": hsm.masking_check.unproven,
+        "trusted": list(trusted),
+        "trusted_keys": trusted,
+    }
+
+
+def prove_masking_key(hsm: Hsm, _session: Session, given: Arguments) -> Answer:
+    """Whether the masking key opens this masked key of the cluster; if so it is proven from now on."""
+    _need_masking_key(hsm)
+    good = hsm.keys.opens_masked(given["label"], given["id"], given["masked"], given["check"])
+    if good:
+        hsm.keys.prove_masking_key()
+    return {"good": good}
+
+
+def withdraw_masking_key(hsm: Hsm, _session: Session, _given: Arguments) -> Answer:
+    """Use the masking key no more, as if it were damaged. It stays in the token until another has taken its place."""
+    hsm.masking_check.withdraw()
+    return {}
 
 
 def trust_key(hsm: Hsm, _session: Session, given: Arguments) -> Answer:
@@ -74,7 +120,7 @@ def unwrap_masking_key(hsm: Hsm, _session: Session, given: Arguments) -> Answer:
         hsm.token.masking.unwrap(given["wrapped"])
     except TokenRefusedError as error:
         raise _masked_wrong(hsm) from error
-    sync_folder(hsm.folder)
+    _keep_masking_key(hsm)
     return {}
 
 
@@ -92,7 +138,7 @@ def take_backup(hsm: Hsm, _session: Session, given: Arguments) -> Answer:
     _refuse_second_masking_key(hsm)
     with _backup_refusals(hsm):
         hsm.token.masking.keep_backup(given["private"], given["wrapped"])
-    sync_folder(hsm.folder)
+    _keep_masking_key(hsm)
     return {}
 
 
@@ -125,6 +171,9 @@ def _refuse_second_masking_key(hsm: Hsm) -> None:
 OPERATIONS: dict[str, Operation] = {
     "identity": Operation(identity, CONTROL, {}),
     "sign": Operation(sign, CONTROL, {"data": args.SMALL}),
+    "renew_key_pairs": Operation(renew_key_pairs, CONTROL, {}),
+    "prove_masking_key": Operation(prove_masking_key, CONTROL, args.MASKED),
+    "withdraw_masking_key": Operation(withdraw_masking_key, CONTROL, {}),
     "make_masking_key": Operation(make_masking_key, CONTROL, {}),
     "masking_key": Operation(masking_key, CONTROL, {}),
     "trust_key": Operation(trust_key, CONTROL, {"so_pin": args.TEXT, "label": args.TEXT, "public": args.SMALL}),

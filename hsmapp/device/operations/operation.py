@@ -16,6 +16,8 @@ from hsmapp.device.hsm import SUPERVISOR, Hsm, Session
 from hsmapp.device.protocol import ROLE_ADMIN, ROLE_CRYPTO_USER
 
 ANYONE = "anyone"
+# A page of an answer stays well under the size of a frame, whatever the labels.
+PAGE_BYTES = 40 * 1024
 ANY = frozenset({ANYONE})
 LOGGED_IN = frozenset({ROLE_ADMIN, ROLE_CRYPTO_USER, SUPERVISOR})
 USER_SESSIONS = frozenset({ROLE_ADMIN, ROLE_CRYPTO_USER})

@@ -24,7 +24,7 @@ def health(hsm: Hsm, _session: Session, _given: Arguments) -> Answer:
         "serving": hsm.serving,
         "keys": len(hsm.keys),
         "free": max(0, hsm.capacity - len(hsm.keys)),
-        "debris": hsm.keys.debris,
+        "debris": len(hsm.keys.debris),
         "module_makes_ivs": hsm.keys.module_makes_ivs,
     }
 

@@ -73,7 +73,7 @@ def delete_user(hsm: Hsm, session: Session, given: Arguments) -> Answer:
     hsm.users.get(name)
     if name == session.user or hsm.sessions_of(name):
         raise HsmAnswerError(NOT_PERMITTED, f"the HSM user {name!r} is logged in")
-    if hsm.keys.owned_by(name):
+    if hsm.keys.table.owned_by(name):
         raise HsmAnswerError(NOT_PERMITTED, f"the HSM user {name!r} owns keys")
     hsm.users.delete(name)
     return {}

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hsmapp.device.token.key_objects import Contents, KeyObjects, StoredKey
+from hsmapp.device.token.key_objects import Contents, Debris, KeyObjects, StoredKey
 from hsmapp.device.token.key_pairs import KeyPairs
 from hsmapp.device.token.masking import MaskingKey
 from hsmapp.device.token.refusals import TokenRefusedError, TokenUnusableError
@@ -26,6 +26,7 @@ __all__ = [
     "MASKING_KEY_LABEL",
     "RESERVED_PREFIX",
     "Contents",
+    "Debris",
     "StoredKey",
     "Token",
     "TokenRefusedError",

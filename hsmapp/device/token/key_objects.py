@@ -11,7 +11,7 @@ from pkcs11.exceptions import PKCS11Error
 from hsmapp.device.cryptoki import CryptokiError
 from hsmapp.device.token.refusals import refused
 from hsmapp.device.token.session import TokenSession
-from hsmapp.device.token.templates import KEY_BYTES, RESERVED_PREFIX, handle_of, int_of, numbers, ulong
+from hsmapp.device.token.templates import FALSE, KEY_BYTES, RESERVED_PREFIX, TRUE, handle_of, int_of, numbers, ulong
 
 _LOAD_BYTES = 1024
 
@@ -35,6 +35,20 @@ _SHOWN = {
 }
 
 
+_IDENTIFYING = [Attribute.LABEL, Attribute.ID, Attribute.CLASS, Attribute.KEY_TYPE]
+
+# What `is_as_made` expects of a key, made from KEY_TEMPLATE.
+_AS_MADE: dict[Attribute, bytes] = {
+    Attribute.CLASS: ulong(ObjectClass.SECRET_KEY),
+    Attribute.KEY_TYPE: ulong(KeyType.AES),
+    Attribute.ALLOWED_MECHANISMS: ulong(Mechanism.AES_GCM),
+    **dict.fromkeys([Attribute.PRIVATE, Attribute.SENSITIVE, Attribute.ENCRYPT, Attribute.DECRYPT], TRUE),
+    **dict.fromkeys([Attribute.EXTRACTABLE, Attribute.MODIFIABLE, Attribute.WRAP, Attribute.UNWRAP], FALSE),
+    **dict.fromkeys([Attribute.SIGN, Attribute.VERIFY, Attribute.DERIVE], FALSE),
+}
+_AS_MADE_VALUES = tuple(_AS_MADE.values())
+
+
 @dataclass(frozen=True)
 class StoredKey:
     """One AES key object in the token. id: the text of CKA_ID."""
@@ -45,13 +59,21 @@ class StoredKey:
 
 
 @dataclass(frozen=True)
+class Debris:
+    """An object that is neither a key nor the token's own. label: empty if it has none or none that can be read."""
+
+    handle: int
+    label: str
+    reason: str
+    nameless: bool = False  # as SoftHSM leaves them when a key cannot be made
+
+
+@dataclass(frozen=True)
 class Contents:
-    """What the token holds: the keys of HSM users, and the number of objects that are neither keys nor the token's
-    own.
-    """
+    """What the token holds besides its own keys."""
 
     keys: list[StoredKey]
-    debris: int
+    debris: list[Debris]
 
 
 class KeyObjects:
@@ -63,21 +85,20 @@ class KeyObjects:
     def __init__(self, session: TokenSession) -> None:
         self._session = session
         self.module_makes_ivs = False
+        self._as_made_reader = session.raw.reader(list(_AS_MADE), size=_LOAD_BYTES)
 
     def load(self) -> Contents:
         """Read label and id of every object, and find out who makes the IVs of AES-GCM."""
         self.module_makes_ivs = self._makes_ivs()
-        reader = self._session.raw.reader([Attribute.LABEL, Attribute.ID, Attribute.KEY_TYPE], size=_LOAD_BYTES)
-        keys, debris = [], 0
-        secret_keys = [(int(Attribute.CLASS), ulong(ObjectClass.SECRET_KEY))]
-        for handle in self._session.raw.find(self._session.number, secret_keys):
-            label, id_, key_type = reader.read(self._session.number, handle)
-            key = _stored_key(handle, label, id_, key_type)
-            if key is None:
-                debris += 1
-            elif not key.label.startswith(RESERVED_PREFIX):
-                keys.append(key)
-        return Contents(keys, debris)
+        reader = self._session.raw.reader(_IDENTIFYING, size=_LOAD_BYTES)
+        contents = Contents([], [])
+        for handle in self._session.raw.find(self._session.number, []):
+            match _identified(handle, *reader.read(self._session.number, handle)):
+                case StoredKey() as key:
+                    contents.keys.append(key)
+                case Debris() as debris:
+                    contents.debris.append(debris)
+        return contents
 
     def _makes_ivs(self) -> bool:
         handle = self.generate_for_masking()
@@ -94,11 +115,25 @@ class KeyObjects:
         except CryptokiError as error:
             raise refused(error) from error
 
-    def destroy_debris(self) -> None:
-        """Destroy objects without a label: SoftHSM leaves one for each template it rejects halfway."""
+    def destroy_nameless(self) -> int:
+        """Destroy objects without a label, of which SoftHSM leaves one for each template it rejects halfway; return how
+        many there were.
+        """
         nameless = [(int(Attribute.CLASS), ulong(ObjectClass.SECRET_KEY)), (int(Attribute.LABEL), b"")]
-        for handle in self._session.raw.find(self._session.number, nameless):
+        handles = self._session.raw.find(self._session.number, nameless)
+        for handle in handles:
             self.destroy(handle)
+        return len(handles)
+
+    def is_as_made(self, handle: int) -> bool:
+        """True if PKCS#11 lets be done with this key what a key is made for, and nothing else.
+
+        Raises: TokenRefusedError.
+        """
+        try:
+            return tuple(self._as_made_reader.read(self._session.number, handle)) == _AS_MADE_VALUES
+        except CryptokiError as error:
+            raise refused(error) from error
 
     def attributes(self, handle: int) -> dict[str, Any]:
         """Return what PKCS#11 says of a key, never its value. None stands for an attribute the object does not have."""
@@ -148,11 +183,27 @@ class KeyObjects:
         return handle_of(key)
 
 
-def _stored_key(handle: int, label: bytes | None, id_: bytes | None, key_type: bytes | None) -> StoredKey | None:
-    if not label or id_ is None or key_type != ulong(KeyType.AES):
+def _identified(
+    handle: int, label: bytes | None, id_: bytes | None, class_: bytes | None, key_type: bytes | None
+) -> StoredKey | Debris | None:
+    """Return what an object is, None for one of the token's own."""
+    secret = class_ == ulong(ObjectClass.SECRET_KEY)
+    if label == b"" and secret:
+        return Debris(handle, "", "it has no label: a key that was not made to the end", nameless=True)
+    name = _text(label)
+    if not name:
+        return Debris(handle, "", "its label cannot be read")
+    if name.startswith(RESERVED_PREFIX):
         return None
+    if not secret or key_type != ulong(KeyType.AES):
+        return Debris(handle, name, "it is no AES key")
+    id_text = _text(id_)
+    return Debris(handle, name, "its id cannot be read") if id_text is None else StoredKey(handle, name, id_text)
+
+
+def _text(value: bytes | None) -> str | None:
     try:
-        return StoredKey(handle, label.decode(), id_.decode("ascii"))
+        return None if value is None else value.decode()
     except UnicodeDecodeError:
         return None
 

@@ -10,11 +10,12 @@ from pkcs11.util.rsa import encode_rsa_public_key
 
 from hsmapp.device.token.refusals import TokenRefusedError, TokenUnusableError, refused
 from hsmapp.device.token.session import TokenSession
-from hsmapp.device.token.templates import RESERVED_PREFIX, KeyObject
+from hsmapp.device.token.templates import KEY_BYTES, OAEP, RESERVED_PREFIX, KeyObject, label_of
 
 IDENTITY_LABEL = RESERVED_PREFIX + "identity"
 TRANSPORT_LABEL = RESERVED_PREFIX + "transport"
 _TRANSPORT_BITS = 2048
+_TRIAL = b"casemate key pair trial"
 
 
 class KeyPairs:
@@ -26,21 +27,61 @@ class KeyPairs:
         self._transport: tuple[KeyObject, KeyObject] | None = None
 
     def find(self) -> None:
+        """Find the pairs and try each: one that is damaged is as good as none."""
         # By an attribute that is not encrypted on the disk: a pass over all objects.
-        pairs = list(self._session.open.get_objects({Attribute.KEY_TYPE: KeyType.RSA}))
-        self._identity = self._key_pair(pairs, IDENTITY_LABEL)
-        self._transport = self._key_pair(pairs, TRANSPORT_LABEL)
+        found = self._session.find({Attribute.KEY_TYPE: KeyType.RSA})
+        self._identity = _key_pair(found, IDENTITY_LABEL)
+        self._transport = _key_pair(found, TRANSPORT_LABEL)
+        if self._identity is not None and not self._signs(*self._identity):
+            self._identity = None
+        if self._transport is not None and not self._transports(*self._transport):
+            self._transport = None
 
-    def _key_pair(self, found: list[KeyObject], label: str) -> tuple[KeyObject, KeyObject] | None:
-        halves = [key for key in found if key[Attribute.LABEL] == label]
-        public = [key for key in halves if key[Attribute.CLASS] == ObjectClass.PUBLIC_KEY]
-        private = [key for key in halves if key[Attribute.CLASS] == ObjectClass.PRIVATE_KEY]
-        if len(public) > 1 or len(private) > 1:
-            raise TokenUnusableError(f"the token of {self._session.hsm_id} has more than one key pair {label!r}")
-        return (public[0], private[0]) if public and private else None
+    @property
+    def lost(self) -> list[str]:
+        """The pairs that are not there, or not whole: "identity", "transport"."""
+        pairs = {"identity": self._identity, "transport": self._transport}
+        return [name for name, pair in pairs.items() if pair is None]
+
+    def _signs(self, public: KeyObject, private: KeyObject) -> bool:
+        try:
+            signature = private.sign(_TRIAL, mechanism=Mechanism.SHA256_RSA_PKCS)
+            return bool(public.verify(_TRIAL, signature, mechanism=Mechanism.SHA256_RSA_PKCS))
+        except (PKCS11Error, AttributeError):
+            return False
+
+    def _transports(self, public: KeyObject, private: KeyObject) -> bool:
+        template = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: True, Attribute.PRIVATE: True}
+        try:
+            key: KeyObject = self._session.open.generate_key(
+                KeyType.AES, KEY_BYTES * 8, capabilities=MechanismFlag.ENCRYPT, store=False, template=template
+            )
+        except PKCS11Error as error:
+            raise refused(error) from error
+        try:
+            wrapped = public.wrap_key(key, mechanism=Mechanism.RSA_PKCS_OAEP, mechanism_param=OAEP)
+            opened = private.unwrap_key(
+                ObjectClass.SECRET_KEY,
+                KeyType.AES,
+                wrapped,
+                mechanism=Mechanism.RSA_PKCS_OAEP,
+                mechanism_param=OAEP,
+                store=False,
+                capabilities=MechanismFlag.ENCRYPT,
+                template=template,
+            )
+            opened.destroy()
+        except (PKCS11Error, AttributeError):
+            return False
+        finally:
+            key.destroy()
+        return True
 
     def make(self) -> None:
-        """Make the identity key pair (signs) and the transport key pair (unwraps) where they are missing."""
+        """Make the identity key pair (signs) and the transport key pair (unwraps) where they are missing or damaged.
+
+        Raises: TokenUnusableError.
+        """
         self.find()
         if self._identity is None:
             self._make_key_pair(IDENTITY_LABEL, MechanismFlag.VERIFY | MechanismFlag.SIGN)
@@ -50,7 +91,7 @@ class KeyPairs:
 
     def _make_key_pair(self, label: str, uses: MechanismFlag) -> None:
         # A crash between the halves leaves one of them, which would be found beside the new one.
-        for half in list(self._session.open.get_objects({Attribute.LABEL: label})):
+        for half in self._session.find({Attribute.LABEL: label}):
             half.destroy()
         private = {
             Attribute.SENSITIVE: True,
@@ -93,10 +134,10 @@ class KeyPairs:
 
     def identity_public(self) -> bytes:
         """The identity public key, DER SubjectPublicKeyInfo."""
-        return _public_key_info(self._identity_pair[0])
+        return public_key_info(self._identity_pair[0])
 
     def transport_public(self) -> bytes:
-        return _public_key_info(self._transport_pair[0])
+        return public_key_info(self._transport_pair[0])
 
     def sign(self, data: bytes) -> bytes:
         """Sign with the identity key: RSA PKCS#1 v1.5, SHA-256."""
@@ -106,7 +147,14 @@ class KeyPairs:
             raise refused(error) from error
 
 
-def _public_key_info(key: KeyObject) -> bytes:
+def _key_pair(found: list[KeyObject], label: str) -> tuple[KeyObject, KeyObject] | None:
+    halves = [key for key in found if label_of(key) == label]
+    public = [key for key in halves if key.object_class == ObjectClass.PUBLIC_KEY]
+    private = [key for key in halves if key.object_class == ObjectClass.PRIVATE_KEY]
+    return (public[0], private[0]) if len(public) == len(private) == 1 else None
+
+
+def public_key_info(key: KeyObject) -> bytes:
     from asn1crypto.keys import PublicKeyInfo, RSAPublicKey
 
     return cast(bytes, PublicKeyInfo.wrap(RSAPublicKey.load(encode_rsa_public_key(key)), "rsa").dump())

@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pkcs11
-from pkcs11 import MGF, Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
+from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 from pkcs11.exceptions import PKCS11Error
 
-from hsmapp.device.token.key_pairs import KeyPairs
+from hsmapp.device.cryptoki import CryptokiError
+from hsmapp.device.token.key_pairs import KeyPairs, public_key_info
 from hsmapp.device.token.refusals import TokenRefusedError, refused
 from hsmapp.device.token.session import TokenSession
 from hsmapp.device.token.templates import (
+    FALSE,
     KEY_BYTES,
     KEY_TEMPLATE,
     MASKING_KEY_LABEL,
+    OAEP,
+    TRUE,
     TRUSTED_PREFIX,
     KeyObject,
     backup_key_template,
     handle_of,
+    label_of,
     masking_key_template,
     trusted_key_template,
+    ulong,
 )
 
-# The only OAEP that SoftHSM has. OAEP does not rest on the collision resistance that SHA-1 lost.
-_OAEP = (Mechanism.SHA_1, MGF.SHA1, None)
 _ENCRYPTION = MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT
 _WRAPPING = MechanismFlag.WRAP | MechanismFlag.UNWRAP
+_LABEL = MASKING_KEY_LABEL.encode()
+
+# What `is_as_made` expects of it, made from masking_key_template.
+_AS_MADE: dict[Attribute, bytes] = {
+    Attribute.CLASS: ulong(ObjectClass.SECRET_KEY),
+    Attribute.KEY_TYPE: ulong(KeyType.AES),
+    Attribute.ALLOWED_MECHANISMS: ulong(Mechanism.AES_KEY_WRAP) + ulong(Mechanism.AES_KEY_WRAP_PAD),
+    **dict.fromkeys([Attribute.PRIVATE, Attribute.SENSITIVE, Attribute.EXTRACTABLE], TRUE),
+    **dict.fromkeys([Attribute.WRAP_WITH_TRUSTED, Attribute.WRAP, Attribute.UNWRAP], TRUE),
+    **dict.fromkeys([Attribute.ENCRYPT, Attribute.DECRYPT, Attribute.SIGN, Attribute.VERIFY], FALSE),
+    **dict.fromkeys([Attribute.DERIVE, Attribute.COPYABLE, Attribute.MODIFIABLE], FALSE),
+}
 
 
 class MaskingKey:
@@ -34,13 +52,41 @@ class MaskingKey:
         self._session = session
         self._key_pairs = key_pairs
         self._key: KeyObject | None = None
+        self._found: list[KeyObject] = []
 
     def find(self) -> None:
         # By attributes that are not encrypted on the disk first: a pass over all objects.
         wrapping = {Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.WRAP: True}
-        keys: list[KeyObject] = list(self._session.open.get_objects(wrapping))
-        found = [key for key in keys if key[Attribute.LABEL] == MASKING_KEY_LABEL]
-        self._key = found[0] if found else None
+        self._found = [key for key in self._session.find(wrapping) if label_of(key) == MASKING_KEY_LABEL]
+        self.choose(0 if self._found else None)
+
+    @property
+    def candidates(self) -> int:
+        """How many masking keys the token holds: one, or more after one was replaced by half."""
+        return len(self._found)
+
+    def choose(self, candidate: int | None) -> None:
+        """Use this one of the candidates, or none."""
+        self._key = None if candidate is None else self._found[candidate]
+
+    def is_as_made(self) -> bool:
+        """True if PKCS#11 lets be done with the masking key what it is made for, and nothing else."""
+        try:
+            values = self._session.raw.read(self._session.number, handle_of(self._held), list(_AS_MADE))
+        except CryptokiError as error:
+            raise refused(error) from error
+        return tuple(values) == tuple(_AS_MADE.values())
+
+    def destroy_others(self) -> None:
+        """Destroy the masking keys that are not the one in use, once that one is on the disk."""
+        self._found = [] if self._key is None else [self._key]
+        wrapping = [(int(Attribute.CLASS), ulong(ObjectClass.SECRET_KEY)), (int(Attribute.LABEL), _LABEL)]
+        try:
+            for handle in self._session.raw.find(self._session.number, wrapping):
+                if self._key is not None and handle != handle_of(self._key):
+                    self._session.raw.destroy(self._session.number, handle)
+        except CryptokiError as error:
+            raise refused(error) from error
 
     def mask(self, handle: int) -> bytes:
         """Return the key wrapped by the masking key (RFC 3394)."""
@@ -107,12 +153,11 @@ class MaskingKey:
             Attribute.TRUSTED: True,
             Attribute.LABEL: TRUSTED_PREFIX + name,
         }
-        found = list(self._session.open.get_objects(trusted))
+        found = self._session.find(trusted)
         if not found:
             raise KeyError(name)
         try:
-            trusted_key: KeyObject = found[-1]
-            return bytes(trusted_key.wrap_key(self._held, mechanism=Mechanism.RSA_PKCS_OAEP, mechanism_param=_OAEP))
+            return bytes(found[0].wrap_key(self._held, mechanism=Mechanism.RSA_PKCS_OAEP, mechanism_param=OAEP))
         except PKCS11Error as error:
             raise refused(error) from error
 
@@ -127,7 +172,7 @@ class MaskingKey:
                 KeyType.AES,
                 wrapped,
                 mechanism=Mechanism.RSA_PKCS_OAEP,
-                mechanism_param=_OAEP,
+                mechanism_param=OAEP,
                 label=MASKING_KEY_LABEL,
                 store=store,
                 capabilities=_WRAPPING,
@@ -137,10 +182,14 @@ class MaskingKey:
             raise refused(error) from error
         return key
 
-    def trusted_names(self) -> list[str]:
+    def trusted(self) -> dict[str, bytes]:
+        """The names of the trusted keys and the SHA-256 of each one's DER SubjectPublicKeyInfo."""
         trusted = {Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.TRUSTED: True}
-        labels = [str(key[Attribute.LABEL]) for key in list(self._session.open.get_objects(trusted))]
-        return sorted(label.removeprefix(TRUSTED_PREFIX) for label in labels)
+        keys = {label_of(key) or "": key for key in self._session.find(trusted)}
+        return {
+            label.removeprefix(TRUSTED_PREFIX): hashlib.sha256(public_key_info(key)).digest()
+            for label, key in sorted(keys.items())
+        }
 
     def trust(self, so_pin: bytes, name: str, public_der: bytes) -> None:
         """Make `public_der` (RSA SubjectPublicKeyInfo) a key that may wrap the masking key.
@@ -151,6 +200,9 @@ class MaskingKey:
         """
         template = trusted_key_template(name, public_der)
         with self._session.security_officer(so_pin):
+            # A key of the same name is that of a transport key pair which was lost since.
+            for old in self._session.find({Attribute.LABEL: TRUSTED_PREFIX + name}):
+                old.destroy()
             self._session.open.create_object(template)
 
     def open_backup(self, private_der: bytes, wrapped: bytes) -> KeyObject:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pkcs11
-from pkcs11 import TokenFlag
+from pkcs11 import Attribute, TokenFlag
 from pkcs11.exceptions import NoSuchToken, PinIncorrect, PKCS11Error
 from pkcs11.types import Session
 
 from hsmapp.device.cryptoki import CKU_SO, CKU_USER, Cryptoki, CryptokiError
 from hsmapp.device.token.refusals import TokenRefusedError, TokenUnusableError, refused
-from hsmapp.device.token.templates import attribute_mapper
+from hsmapp.device.token.templates import KeyObject, attribute_mapper
 
 
 class TokenSession:
@@ -102,6 +102,14 @@ class TokenSession:
     @property
     def number(self) -> int:
         return cast(int, self.open.handle)  # type: ignore[attr-defined]  # the implementation's, not in its types
+
+    def find(self, attributes: dict[Attribute, Any]) -> list[KeyObject]:
+        """Return the objects that have these attributes. Raises: TokenRefusedError."""
+        try:
+            # At once: no other call may come between the first and the last of a search.
+            return list(self.open.get_objects(attributes))
+        except PKCS11Error as error:
+            raise refused(error) from error
 
     def healthy(self) -> bool:
         """True if the token's storage answers. Asked before "not found" or a refusal is believed."""

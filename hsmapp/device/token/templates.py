@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from pkcs11 import Attribute, Mechanism, MechanismFlag
+from pkcs11 import MGF, Attribute, Mechanism, MechanismFlag
 from pkcs11.attributes import AttributeMapper
+from pkcs11.exceptions import PKCS11Error
 from pkcs11.util.rsa import decode_rsa_private_key, decode_rsa_public_key
 
 from hsmapp.device.cryptoki import attribute_array
@@ -19,6 +20,10 @@ MASKING_KEY_LABEL = RESERVED_PREFIX + "masking key"
 TRUSTED_PREFIX = RESERVED_PREFIX + "trusted "
 
 KEY_BYTES = 32
+# The only OAEP that SoftHSM has. OAEP does not rest on the collision resistance that SHA-1 lost.
+OAEP = (Mechanism.SHA_1, MGF.SHA1, None)
+# CK_BBOOL.
+TRUE, FALSE = b"\1", b"\0"
 
 KEY_TEMPLATE: dict[Attribute, Any] = {
     Attribute.PRIVATE: True,
@@ -89,6 +94,14 @@ def attribute_mapper() -> AttributeMapper:
     mapper.register_handler(Attribute.ALLOWED_MECHANISMS, lambda mechanisms: b"".join(map(ulong, mechanisms)), numbers)
     mapper.register_handler(Attribute.UNWRAP_TEMPLATE, pack_template, bytes)
     return mapper
+
+
+def label_of(key: KeyObject) -> str | None:
+    """The object's label, None if it has none that can be read."""
+    try:
+        return str(key[Attribute.LABEL])
+    except (PKCS11Error, UnicodeDecodeError):
+        return None
 
 
 def handle_of(key: Any) -> int:

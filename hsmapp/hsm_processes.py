@@ -24,6 +24,7 @@ START_SECONDS = 20.0
 CONNECT_SECONDS = 1.0
 CONTROL_SECONDS = 2.0
 STOP_SECONDS = 2.0
+TOKEN_UNUSABLE = 4  # exit code of an HSM process whose token does not open (hsmapp/device/__main__.py)
 ENDING_SECONDS = 0.2
 
 

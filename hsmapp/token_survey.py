@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hsmapp import hsm_processes
-from hsmapp.device.__main__ import EXIT_TOKEN
-from hsmapp.hsm_processes import NotReadyError
+from hsmapp.hsm_processes import TOKEN_UNUSABLE, NotReadyError
 from hsmapp.models import Hsm, MaskedKey
 from hsmapp.replication import Device
 from hsmapp.resync import keys_in
@@ -73,7 +72,7 @@ def _look(hsm: Hsm, processes: ExitStack) -> Surveyed:
     try:
         device = started(hsm, processes)
     except NotReadyError as error:
-        if error.status != EXIT_TOKEN:
+        if error.status != TOKEN_UNUSABLE:
             raise
         return Surveyed(hsm, Storage.UNUSABLE, reason=error.said.removeprefix("hsm process: "))
     found = Surveyed(hsm, Storage.OPENS, device=device)

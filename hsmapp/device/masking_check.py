@@ -44,7 +44,8 @@ class MaskingCheck:
             self._token.masking.choose(candidate)
             if self._token.masking.is_as_made() and self._proofs.opens(LABEL, ID, masked, check):
                 return
-        self.damaged = self._token.masking.candidates > 0
+        # Also if none is found: one was there, and a flipped bit can hide it from every search.
+        self.damaged = True
         self._token.masking.choose(None)
 
     def withdraw(self) -> None:

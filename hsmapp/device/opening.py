@@ -66,6 +66,8 @@ def _move_unreadable_objects(configuration: Configuration) -> None:
     try:
         set_aside.move_unreadable_objects(configuration.folder, configuration.folder / TOKENS)
     except ObjectFileError as error:
+        if not (configuration.folder / USERS).exists():
+            return  # a first start that was cut off: the module passes such a token over, and it is made again
         raise TokenUnusableError(f"the token of {configuration.hsm_id} is damaged: {TOKEN_FILE}: {error}") from error
     except OSError as error:
         raise TokenUnusableError(f"the folder of {configuration.hsm_id} cannot be used ({error.strerror})") from error

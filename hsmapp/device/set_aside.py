@@ -46,16 +46,21 @@ def move(folder: Path, path: Path) -> None:
 def move_unreadable_objects(folder: Path, tokens: Path) -> None:
     """Move the object files aside that no module could read, before one tries to: see object_files.py.
 
-    Raises: ObjectFileError if it is the token's own file; OSError.
+    The token's own file stays where it is. Raises: ObjectFileError if that cannot be read, once the others were moved;
+    OSError.
     """
+    unusable: str | None = None
     for path in tokens.glob(f"*/*{OBJECT_SUFFIX}"):
         reason = _why_unreadable(path)
         if reason is None:
             continue
         if path.name == TOKEN_FILE:
-            raise ObjectFileError(reason)
+            unusable = reason
+            continue
         move(folder, path)
         path.with_suffix(LOCK_SUFFIX).unlink(missing_ok=True)
+    if unusable is not None:
+        raise ObjectFileError(unusable)
 
 
 def files(folder: Path) -> list[SetAside]:

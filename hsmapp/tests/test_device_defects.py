@@ -37,6 +37,38 @@ def test_truncated_empty_and_lethal_object_files_are_moved_aside(tmp_path: Path)
     device.stop()
 
 
+def test_a_first_start_that_left_an_empty_token_file_is_done_again(tmp_path: Path) -> None:
+    device = DeviceProcess(tmp_path, "hsm-abcdefghijk").start()
+    device.stop()
+    (device.folder / opening.USERS).unlink()  # written last
+    (token,) = (device.folder / opening.TOKENS).glob("*/token.object")
+    token.write_bytes(b"")
+    device.start()
+    with device.control() as control:
+        ask(control, "make_masking_key")
+    device.stop()
+
+
+def test_a_hidden_masking_key_is_a_defect_and_another_takes_its_place(tmp_path: Path) -> None:
+    device = DeviceProcess(tmp_path, "hsm-abcdefghijk").start()
+    before = set(object_files(device))
+    with device.control() as control:
+        ask(control, "make_masking_key")
+    (masking,) = set(object_files(device)) - before
+    device.stop()
+    masking.write_bytes(masking.read_bytes()[:400])
+    device.start()
+    with device.control() as control:
+        assert ask(control, "masking_key")["present"] is False
+        assert "masking-key" in [row[0] for row in ask(control, "list_defects")["defects"]]
+        ask(control, "make_masking_key")
+    device.restart()
+    with device.control() as control:
+        assert ask(control, "masking_key")["present"] is True
+        assert "masking-key" not in [row[0] for row in ask(control, "list_defects")["defects"]]
+    device.stop()
+
+
 def test_a_quarantined_key_is_out_of_use_until_it_is_released(tmp_path: Path) -> None:
     device = activated(tmp_path)
     with device.login("kmsuser", PASSWORD) as connection:

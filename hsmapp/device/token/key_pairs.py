@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Callable
 from typing import cast
 
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
@@ -16,6 +19,7 @@ IDENTITY_LABEL = RESERVED_PREFIX + "identity"
 TRANSPORT_LABEL = RESERVED_PREFIX + "transport"
 _TRANSPORT_BITS = 2048
 _TRIAL = b"casemate key pair trial"
+_TRIAL_SECONDS = 5
 
 
 class KeyPairs:
@@ -29,12 +33,12 @@ class KeyPairs:
     def find(self) -> None:
         """Find the pairs and try each: one that is damaged is as good as none."""
         # By an attribute that is not encrypted on the disk: a pass over all objects.
-        found = self._session.find({Attribute.KEY_TYPE: KeyType.RSA})
+        found = self._session.find_readable({Attribute.KEY_TYPE: KeyType.RSA})
         self._identity = _key_pair(found, IDENTITY_LABEL)
         self._transport = _key_pair(found, TRANSPORT_LABEL)
-        if self._identity is not None and not self._signs(*self._identity):
+        if self._identity is not None and not _succeeds(self._signs, self._identity):
             self._identity = None
-        if self._transport is not None and not self._transports(*self._transport):
+        if self._transport is not None and not _succeeds(self._transports, self._transport):
             self._transport = None
 
     @property
@@ -145,6 +149,18 @@ class KeyPairs:
             return cast(bytes, self._identity_pair[1].sign(data, mechanism=Mechanism.SHA256_RSA_PKCS))
         except PKCS11Error as error:
             raise refused(error) from error
+
+
+def _succeeds(trial: Callable[[KeyObject, KeyObject], bool], pair: tuple[KeyObject, KeyObject]) -> bool:
+    """Try the pair in a process of its own: a damaged RSA key can end the process that uses it."""
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.alarm(_TRIAL_SECONDS)
+            os._exit(0 if trial(*pair) else 1)
+        finally:
+            os._exit(1)
+    return os.waitpid(child, 0)[1] == 0
 
 
 def _key_pair(found: list[KeyObject], label: str) -> tuple[KeyObject, KeyObject] | None:

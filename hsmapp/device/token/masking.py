@@ -57,7 +57,7 @@ class MaskingKey:
     def find(self) -> None:
         # By attributes that are not encrypted on the disk first: a pass over all objects.
         wrapping = {Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.WRAP: True}
-        self._found = [key for key in self._session.find(wrapping) if label_of(key) == MASKING_KEY_LABEL]
+        self._found = [key for key in self._session.find_readable(wrapping) if label_of(key) == MASKING_KEY_LABEL]
         self.choose(0 if self._found else None)
 
     @property

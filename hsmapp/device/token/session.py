@@ -111,6 +111,18 @@ class TokenSession:
         except PKCS11Error as error:
             raise refused(error) from error
 
+    def find_readable(self, attributes: dict[Attribute, Any]) -> list[KeyObject]:
+        """Return the objects that have these attributes, none if a damaged one among them is in the way.
+
+        Raises: TokenRefusedError if it is the token that does not answer.
+        """
+        try:
+            return self.find(attributes)
+        except TokenRefusedError:
+            if not self.healthy():
+                raise
+            return []
+
     def healthy(self) -> bool:
         """True if the token's storage answers. Asked before "not found" or a refusal is believed."""
         try:

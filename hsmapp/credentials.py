@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from hsmapp import epochs, sealing, steps
 from hsmapp.device import protocol
 from hsmapp.device.protocol import Connection, HsmAnswerError, HsmUnreachableError
-from hsmapp.errors import ConnectError
+from hsmapp.errors import ConnectError, HsmError
 from hsmapp.models import Cluster, ClusterCredential, Hsm, HsmOnPreviousPassword
 from hsmapp.states import ClusterState, HsmState
 from hsmapp.steps import Step
@@ -88,6 +88,21 @@ def carry_over(credential: ClusterCredential, cluster: Cluster) -> ClusterCreden
         carried.pending_password_sealed = seal(cluster.cluster_id, credential.user_name, pending)
         carried.save(update_fields=["pending_password_sealed"])
     return carried
+
+
+def change_as_admin(cluster: Cluster, user_name: str, password: str) -> None:
+    """Let the cluster's admin give an HSM user a new password on every HSM, as a crypto officer would.
+
+    Whoever logs in as that user is not told. Raises: HsmError when an HSM did not do it; those before it did.
+    """
+    admin = cluster.credentials.get(user_name="admin")
+    change = {"user": user_name, "password": password}
+    for hsm in cluster.hsms.exclude(state=HsmState.DELETED):
+        try:
+            with log_in(hsm, admin, current_password(admin)) as connection:
+                connection.call("change_password", change, deadline_seconds=LOGIN_SECONDS)
+        except (HsmAnswerError, HsmUnreachableError) as error:
+            raise HsmError(f"{hsm.hsm_id} did not change the password of {user_name}: {error}") from error
 
 
 def client_name(credential: ClusterCredential) -> str:

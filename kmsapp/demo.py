@@ -121,7 +121,7 @@ def add_further_cluster(hsm_type: str = HSM_TYPE) -> Cluster:
 def new_kmsuser_password(cluster_id: str) -> Path:
     """Let the cluster's admin give kmsuser a new password, as a crypto officer would; return the file that holds it.
 
-    KMS is not told: that is what KeyStorePassword is for. Raises: DemoError.
+    KMS is not told: that is what KeyStorePassword is for. Raises: DemoError, HsmError.
     """
     cluster = Cluster.objects.filter(cluster_id=cluster_id).first()
     if cluster is None:
@@ -132,13 +132,9 @@ def new_kmsuser_password(cluster_id: str) -> Path:
     if members.exclude(state=HsmState.ACTIVE).exists():
         raise DemoError(f"Not all HSMs of {cluster_id} are ACTIVE, and kmsuser must have one password on all of them.")
     password = credentials.draw_password()
-    admin = cluster.credentials.get(user_name="admin")
     # Written down first: whatever is cut short, the password that some HSMs have by then is known.
     path = _write_password(cluster_id, password)
-    for hsm in members:
-        with credentials.log_in(hsm, admin, credentials.current_password(admin)) as connection:
-            change = {"user": KMSUSER, "password": password}
-            connection.call("change_password", change, deadline_seconds=credentials.LOGIN_SECONDS)
+    credentials.change_as_admin(cluster, KMSUSER, password)
     return path
 
 

@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from hsmapp.device.protocol import HsmAnswerError, HsmUnreachableError
+from hsmapp.errors import HsmError
 from hsmapp.states import CAPACITY
 from kmsapp import demo
 
@@ -34,8 +34,8 @@ class Command(BaseCommand):
                 self._new_password(str(options["cluster_id"]))
         except demo.DemoError as error:
             raise CommandError(str(error)) from error
-        except (HsmAnswerError, HsmUnreachableError) as error:
-            raise CommandError(f"An HSM did not do it: {error}") from error
+        except HsmError as error:
+            raise CommandError(str(error)) from error
 
     def _add_cluster(self, hsm_type: str) -> None:
         try:

@@ -23,6 +23,7 @@ from hsmapp.softhsm import SoftHsmMissingError, find_module
 HEALTHY_SECONDS = 90.0
 WATCH_SECONDS = 0.2
 CERTIFICATE_SECONDS = 10.0
+CERTIFICATE_AGAIN_SECONDS = 600.0
 
 
 class StopRequested(BaseException):
@@ -158,10 +159,24 @@ def _watch(options: Options, processes: Processes) -> NoReturn:
         time.sleep(WATCH_SECONDS)
         processes.tend()
         if options.tls and time.monotonic() >= look_at_certificate:
-            look_at_certificate = time.monotonic() + CERTIFICATE_SECONDS
-            if tls.prepare(options, now=datetime.datetime.now(datetime.UTC)):
-                say("The server certificate was made anew.")
-                processes.show_new_certificate()
+            looked = _renew_certificate(options, processes)
+            look_at_certificate = time.monotonic() + (CERTIFICATE_SECONDS if looked else CERTIFICATE_AGAIN_SECONDS)
+
+
+def _renew_certificate(options: Options, processes: Processes) -> bool:
+    """Renew the certificate if it is time; False if that can't be seen now. The one in use is good for months."""
+    if not tls.root_path(options.data).exists():
+        say("The TLS root is not there. The server goes on with the certificate it has; clients trust that root only.")
+        return False
+    try:
+        renewed = tls.prepare(options, now=datetime.datetime.now(datetime.UTC))
+    except (CannotStartError, OSError) as error:
+        say(f"The server goes on with the certificate it has: {error}")
+        return False
+    if renewed:
+        say("The server certificate was made anew.")
+        processes.show_new_certificate()
+    return True
 
 
 def _seed(options: Options) -> None:

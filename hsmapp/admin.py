@@ -14,10 +14,11 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from hsmapp.account_admin import AccountAdmin, count_of, preformatted, pretty_json
-from hsmapp.models import Cluster, Finding, Hsm, KeyIntent, MaskedKey, Tombstone
+from hsmapp.models import Cluster, Finding, Hsm, KeyIntent, MaskedKey, Reconciliation, Tombstone
 from hsmapp.states import HsmState
 
 CLUSTER_FILTER = ("cluster", admin.RelatedOnlyFieldListFilter)
+RECONCILED = ("keys", "restored", "repaired", "destroyed", "quarantined", "cleared", "failed")
 
 
 class ClusterAdmin(AccountAdmin):
@@ -162,6 +163,19 @@ class TombstoneAdmin(AccountAdmin):
         return ", ".join(row.hsms)
 
 
+class ReconciliationAdmin(AccountAdmin):
+    console_page = ("console:cluster", "hsm.cluster.cluster_id")
+    region_path = "hsm.cluster.region"
+    account_path = "hsm__cluster__account"
+    list_display = ["hsm", "finished_at", "reason", *RECONCILED]
+    list_select_related = ["hsm__cluster"]
+    list_filter = ["reason", ("hsm", admin.RelatedOnlyFieldListFilter)]
+    search_fields = ["hsm__hsm_id"]
+    date_hierarchy = "finished_at"
+    ordering = ["-finished_at"]
+    fields = ["hsm", "reason", "begun_at", "finished_at", *RECONCILED]
+
+
 class IsOpen(admin.SimpleListFilter):
     """Whether it is still so."""
 
@@ -199,5 +213,6 @@ MODEL_ADMINS: dict[type[models.Model], type[AccountAdmin]] = {
     MaskedKey: MaskedKeyAdmin,
     KeyIntent: KeyIntentAdmin,
     Tombstone: TombstoneAdmin,
+    Reconciliation: ReconciliationAdmin,
     Finding: FindingAdmin,
 }

@@ -8,6 +8,7 @@ a key without one costs nothing.
 from __future__ import annotations
 
 import datetime
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
@@ -90,6 +91,43 @@ def resolve(subject: Subject) -> bool:
             return False
         epochs.raise_epoch(subject.cluster.account)
     return True
+
+
+def note_repaired(subject: Subject, detail: str) -> None:
+    """Write that something was found and is right again already. detail: what was done, a sentence for people."""
+    with transaction.atomic():
+        now = clock.now()
+        if subject.rows().update(detail=detail[:MAX_DETAIL], seen_at=now, resolved_at=now):
+            epochs.raise_epoch(subject.cluster.account)
+            return
+        Finding.objects.create(
+            cluster=subject.cluster,
+            hsm=subject.hsm,
+            kind=subject.kind,
+            label=subject.label,
+            backing_key_id=subject.backing_key_id,
+            detail=detail[:MAX_DETAIL],
+            found_at=now,
+            seen_at=now,
+            resolved_at=now,
+        )
+
+
+def settle(hsm: Hsm, kinds: Collection[FindingKind], wrong: Mapping[Subject, str], *, complete: bool) -> None:
+    """Write what is wrong with an HSM, each with a sentence. complete: nothing else of these kinds is wrong with it."""
+    for subject, detail in wrong.items():
+        note(subject, detail)
+    if not complete:
+        return
+    for row in Finding.objects.filter(hsm=hsm, kind__in=kinds, resolved_at=None).select_related("cluster"):
+        subject_of_row = Subject(row.cluster, FindingKind(row.kind), hsm, row.label, row.backing_key_id)
+        if subject_of_row not in wrong:
+            resolve(subject_of_row)
+
+
+def repaired_lately(cluster: Cluster) -> QuerySet[Finding]:
+    """What was wrong in the cluster and is right again, newest first."""
+    return cluster.findings.exclude(resolved_at=None).select_related("hsm").order_by("-resolved_at", "-pk")
 
 
 def open_of(cluster: Cluster) -> QuerySet[Finding]:

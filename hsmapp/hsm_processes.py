@@ -24,7 +24,7 @@ START_SECONDS = 20.0
 CONNECT_SECONDS = 1.0
 CONTROL_SECONDS = 2.0
 STOP_SECONDS = 2.0
-TOKEN_UNUSABLE = 4  # exit code of an HSM process whose token does not open (hsmapp/device/__main__.py)
+TOKEN_UNUSABLE = 4  # exit code of an HSM process whose token is gone or damaged (hsmapp/device/__main__.py)
 ENDING_SECONDS = 0.2
 
 
@@ -33,7 +33,7 @@ class ProcessEndedError(Exception):
 
 
 class NotReadyError(ProcessEndedError):
-    """The HSM process ended before it was ready. status: its exit code. said: what it said, if that was asked for."""
+    """The HSM process ended before it was ready. status: its exit code. said: why, a sentence; may be empty."""
 
     def __init__(self, status: int, said: str) -> None:
         super().__init__(f"the HSM process ended with status {status} before it was ready{said and f': {said}'}")
@@ -90,15 +90,14 @@ class HsmProcess:
         except subprocess.TimeoutExpired:
             self.child.kill()
             self.child.wait()
-        for stream in (self.child.stdout, self.child.stderr):
-            if stream is not None:
-                stream.close()
+        if self.child.stdout is not None:
+            self.child.stdout.close()
 
 
 def start(hsm: Hsm, *, stderr: int | None = None) -> HsmProcess:
     """Start the process of an HSM and hand it what it needs on its standard input, never in argv or the environment.
 
-    stderr: subprocess.PIPE to have what it says in NotReadyError; None lets it speak where this process does.
+    stderr: subprocess.DEVNULL to have what it says in NotReadyError only; None lets it speak where this process does.
     Raises: ProcessEndedError, OSError, SoftHsmMissingError.
     """
     folder, socket = hsm_folder(hsm.hsm_id), socket_path(hsm.hsm_id)
@@ -150,5 +149,4 @@ def _hand_over(child: subprocess.Popen[bytes], configuration: dict[str, object])
     finally:
         timer.cancel()
     if line != b"ready\n":
-        status = child.wait()
-        raise NotReadyError(status, child.stderr.read().decode().strip() if child.stderr else "")
+        raise NotReadyError(child.wait(), line.decode(errors="replace").strip())

@@ -45,6 +45,8 @@ LET_GO_SECONDS = 10  # after the deadline, when the last step that began before 
 ATTEMPTS = 3
 CREATE_SECONDS = 10.0  # what the whole call may wait for HSMs, cleaning up included; what is not clean then is left
 WAIT_SECONDS = 2.0  # for a connection: an HSM that is active but has just come back is being logged in to
+# Answers of an HSM that can't make keys now. One without a masking key can still use those that it has.
+_NOT_HERE = cluster.ELSEWHERE | {protocol.MASKING_KEY_MISSING}
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def _generate(
         away.add(hsm_id)
         raise _HsmLeftError(hsm_id) from error
     except HsmAnswerError as error:
-        if error.name in cluster.ELSEWHERE:
+        if error.name in _NOT_HERE:
             away.add(hsm_id)
             raise _HsmLeftError(hsm_id) from error
         raise _refused(error, intent) from error
@@ -179,7 +181,7 @@ def _persist(
         away.add(hsm_id)
         return False
     except HsmAnswerError as error:
-        if error.name in cluster.ELSEWHERE:
+        if error.name in _NOT_HERE:
             away.add(hsm_id)
             return False
         raise _refused(error, intent) from error

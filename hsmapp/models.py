@@ -11,7 +11,7 @@ import datetime
 from django.db import models
 from django.db.models import Q
 
-from hsmapp.states import CAPACITY, ClusterState, FindingKind, HsmState, IntentState
+from hsmapp.states import CAPACITY, ClusterState, FindingKind, HsmState, IntentState, ReconcileReason
 
 
 class Epoch(models.Model):
@@ -128,6 +128,8 @@ class Hsm(models.Model):
     address = models.CharField(max_length=300, blank=True)
     pin_sealed = models.BinaryField(editable=False)
     so_pin_sealed = models.BinaryField(editable=False)
+    # When somebody last asked for a comparison with the database (reconcile.py).
+    reconcile_asked_at = models.DateTimeField(null=True, blank=True)
     # False until its token was made: only then may a missing token be initialised.
     token_made = models.BooleanField(default=False)
     certificate = models.TextField(blank=True)  # PEM: identity key, issued by the installation's root
@@ -260,6 +262,28 @@ class Tombstone(models.Model):
 
     def __str__(self) -> str:
         return self.label
+
+
+class Reconciliation(models.Model):
+    """One comparison of an HSM with the database: what was found, and what was done about it (reconcile.py)."""
+
+    hsm = models.ForeignKey(Hsm, on_delete=models.CASCADE, related_name="reconciliations")
+    reason = models.CharField(max_length=16, choices=ReconcileReason.choices)
+    begun_at = models.DateTimeField()
+    finished_at = models.DateTimeField()
+    keys = models.PositiveIntegerField(default=0)  # in the token and in the database alike, afterwards
+    restored = models.PositiveIntegerField(default=0)  # were missing
+    repaired = models.PositiveIntegerField(default=0)  # were damaged
+    destroyed = models.PositiveIntegerField(default=0)  # nobody was ever told of them, or they were deleted
+    quarantined = models.PositiveIntegerField(default=0)  # nobody knows them
+    cleared = models.PositiveIntegerField(default=0)  # half-written objects
+    failed = models.PositiveIntegerField(default=0)  # keys that could neither be restored nor repaired
+
+    class Meta:
+        ordering = ["-finished_at", "-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.hsm} at {self.finished_at:%Y-%m-%d %H:%M:%S}"
 
 
 class Finding(models.Model):

@@ -12,6 +12,7 @@ The security officer's PIN of an HSM is handed over only to trust a key, that HS
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import threading
 from collections.abc import Sequence
@@ -89,17 +90,17 @@ def join(device: Device, peer: Device) -> None:
     The peer is out of rotation while it learns to trust the newcomer; whoever calls brings it back.
     """
     certify(device)
-    if transport_label(device.hsm.hsm_id) not in peer.ask("masking_key")["trusted"]:
+    if not _trusts(peer, device, _transport_key(device)):
         peer.ask("standby")
         try:
             _trust(peer, device)
         finally:
             peer.ask("serve")
     _hand_over_masking_key(peer, device)
-    _copy_users(peer, device)
+    copy_users(peer, device)
 
 
-def _copy_users(giver: Device, taker: Device) -> None:
+def copy_users(giver: Device, taker: Device) -> None:
     after, add = "", False
     while True:
         page = giver.ask("export_users", after=after)
@@ -141,17 +142,29 @@ def _opens(device: Device, backed_up: dict[str, bytes], row: MaskedKey) -> bool:
 
 def _trust(device: Device, peer: Device) -> None:
     """Let `device` wrap its masking key under the transport key of `peer`, which `peer` itself has just shown."""
-    label = transport_label(peer.hsm.hsm_id)
-    if label in device.ask("masking_key")["trusted"]:
-        return
-    shown = peer.ask("identity")
+    public = _transport_key(peer)
+    if not _trusts(device, peer, public):
+        label = transport_label(peer.hsm.hsm_id)
+        device.ask("trust_key", so_pin=hsms.so_pin(device.hsm), label=label, public=public)
+
+
+def _transport_key(device: Device) -> bytes:
+    """The transport key that this HSM shows, checked against its certificate. SubjectPublicKeyInfo, DER."""
+    shown = device.ask("identity")
     certificates.check_transport_key(
-        peer.hsm.hsm_id,
-        peer.hsm.certificate,
+        device.hsm.hsm_id,
+        device.hsm.certificate,
         transport_public=shown["transport_public"],
         transport_signature=shown["transport_signature"],
     )
-    device.ask("trust_key", so_pin=hsms.so_pin(device.hsm), label=label, public=shown["transport_public"])
+    public: bytes = shown["transport_public"]
+    return public
+
+
+def _trusts(device: Device, peer: Device, public: bytes) -> bool:
+    """Whether `device` trusts this very key: one that was trusted under the peer's name may be lost since."""
+    trusted: dict[str, bytes] = device.ask("masking_key")["trusted_keys"]
+    return trusted.get(transport_label(peer.hsm.hsm_id)) == hashlib.sha256(public).digest()
 
 
 def _hand_over_masking_key(giver: Device, taker: Device) -> None:

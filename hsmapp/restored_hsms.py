@@ -12,13 +12,9 @@ from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-
-from hsmapp import credentials, hsm_processes, replication, token_survey
+from hsmapp import credentials, hsm_processes, mending, new_tokens, replication, token_survey
 from hsmapp.device import protocol
 from hsmapp.device.protocol import HsmAnswerError
-from hsmapp.durable import sync
 from hsmapp.models import Cluster, ClusterCredential, Hsm, MaskedKey
 from hsmapp.replication import Device
 from hsmapp.token_survey import Storage, Surveyed
@@ -61,40 +57,21 @@ def _bring_cluster_back(
 
 def _begin_anew(hsm: Hsm, one: Surveyed, kept: Path, say: Say) -> None:
     """Put aside what is there of the HSM, so that its token is made as at its first start, with the PIN it had."""
-    folder = hsm_processes.hsm_folder(hsm.hsm_id)
-    if folder.exists() and any(folder.iterdir()):
-        _put_aside(folder, kept / "hsm" / hsm.hsm_id)
+    new_tokens.begin_anew(hsm, kept)
     if one.storage is Storage.UNUSABLE:
         say(f"{hsm.hsm_id}: its token is put aside ({one.reason}); it gets a new one when the server starts.")
     else:
         say(f"{hsm.hsm_id}: its token is gone; it gets a new one when the server starts.")
-    if hsm.token_made or hsm.certificate:
-        # A new token has a new identity key: the old certificate would vouch for a key that nobody has.
-        hsm.token_made, hsm.certificate = False, ""
-        hsm.save(update_fields=["token_made", "certificate"])
-
-
-def _put_aside(folder: Path, target: Path) -> None:
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    places = (target, *(target.with_name(f"{target.name}.{number}") for number in range(1, 1000)))
-    folder.rename(next(place for place in places if not place.exists()))
-    sync(target.parent)
-    sync(folder.parent)
 
 
 def _keep(device: Device) -> None:
     """Certify the identity key that the token has, if the certificate of the restored database is another key's."""
     hsm = device.hsm
-    if hsm.certificate:
-        certified = x509.load_pem_x509_certificate(hsm.certificate.encode()).public_key()
-        der = certified.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-        if der != device.ask("identity")["identity_public"]:
-            hsm.certificate = ""
     address = str(hsm_processes.socket_path(hsm.hsm_id))
     if not hsm.token_made or hsm.address != address:
         hsm.token_made, hsm.address = True, address
         hsm.save(update_fields=["token_made", "address"])
-    replication.certify(device)
+    mending.renew_key_pairs(device)
 
 
 def _restore_passwords(cluster: Cluster, device: Device, say: Say) -> None:

@@ -35,6 +35,7 @@ HSM_SILENT = "The HSM did not answer in time. It is being started again."
 HSM_SYNCHRONIZING = "The HSM is being brought up to date before it serves."
 HSM_STARTING = "The HSM process is being started."
 HSM_STOPPED = "The HSM was stopped."
+HSM_STORAGE_SILENT = "The HSM's token does not answer: its storage is gone or can't be read. It is being started again."
 
 
 class IntentState(TextChoices):
@@ -42,6 +43,14 @@ class IntentState(TextChoices):
     DONE = "done"
     ABANDONED = "abandoned"
     RESTORED = "restored"
+
+
+class ReconcileReason(TextChoices):
+    """Why an HSM was compared with the database."""
+
+    START = "start", "It began to serve"
+    HOURLY = "hourly", "Hourly"
+    ASKED = "asked", "On request"
 
 
 class FindingKind(TextChoices):

@@ -14,8 +14,8 @@ from enum import StrEnum
 from hsmapp import hsm_processes
 from hsmapp.hsm_processes import TOKEN_UNUSABLE, NotReadyError
 from hsmapp.models import Hsm, MaskedKey
+from hsmapp.reconcile import keys_in
 from hsmapp.replication import Device
-from hsmapp.resync import keys_in
 from hsmapp.states import HsmState
 
 
@@ -74,7 +74,7 @@ def _look(hsm: Hsm, processes: ExitStack) -> Surveyed:
     except NotReadyError as error:
         if error.status != TOKEN_UNUSABLE:
             raise
-        return Surveyed(hsm, Storage.UNUSABLE, reason=error.said.removeprefix("hsm process: "))
+        return Surveyed(hsm, Storage.UNUSABLE, reason=error.said)
     found = Surveyed(hsm, Storage.OPENS, device=device)
     found.has_masking_key = device.ask("masking_key")["present"]
     _compare(found, device)
@@ -83,7 +83,7 @@ def _look(hsm: Hsm, processes: ExitStack) -> Surveyed:
 
 def started(hsm: Hsm, processes: ExitStack) -> Device:
     """The process of an HSM, until `processes` ends it. Raises: ProcessEndedError, OSError, SoftHsmMissingError."""
-    process = hsm_processes.start(hsm, stderr=subprocess.PIPE)
+    process = hsm_processes.start(hsm, stderr=subprocess.DEVNULL)
     processes.callback(process.stop)
     return Device(hsm, process.connect(hsm.hsm_id))
 
@@ -91,7 +91,7 @@ def started(hsm: Hsm, processes: ExitStack) -> Device:
 def _compare(found: Surveyed, device: Device) -> None:
     hsm = found.hsm
     using = hsm._state.db
-    present = set(keys_in(device))
+    present = {(label, id_) for label, id_, _ in keys_in(device)}
     found.keys = len(present)
     for row in MaskedKey.objects.using(using).filter(cluster_id=hsm.cluster_id).order_by("label").iterator(500):
         if (row.label, row.backing_key_id) not in present:

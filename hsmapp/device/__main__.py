@@ -1,12 +1,14 @@
 """`python -m hsmapp.device <hsm id>`: become the HSM process of one HSM.
 
 The configuration comes as one frame on standard input; "ready" goes to standard output when the socket is open. The
-process ends at the end of standard input, at SIGTERM, and with its parent. Exit codes: 2 configuration, 3 the HSM is
-owned by another process, 4 its token is unusable.
+process ends at the end of standard input, at SIGTERM, and with its parent. If it can't get ready, a sentence that says
+why takes the place of "ready". Exit codes: 2 configuration, 3 the HSM is owned by another process, 4 its token is gone
+or damaged, 5 its folder can't be read or written.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -22,6 +24,7 @@ PR_SET_DUMPABLE = 4
 EXIT_CONFIGURATION = 2
 EXIT_LOCKED = 3
 EXIT_TOKEN = 4
+EXIT_FOLDER = 5
 _DESCRIPTORS = 4096
 
 
@@ -47,6 +50,8 @@ def main() -> int:
 
 def stop(code: int, sentence: str) -> NoReturn:
     print(f"hsm process: {sentence}", file=sys.stderr, flush=True)
+    with contextlib.suppress(BrokenPipeError):  # a parent that is gone needs no reason
+        print(sentence, flush=True)
     sys.exit(code)
 
 
@@ -97,12 +102,14 @@ def _lock(configuration: Configuration) -> int:
 
 def _serve(configuration: Configuration) -> None:
     from hsmapp.device.hsm_users import UsersFileError
-    from hsmapp.device.opening import open_hsm
+    from hsmapp.device.opening import FolderUnusableError, open_hsm
     from hsmapp.device.server import Server
     from hsmapp.device.token import TokenUnusableError
 
     try:
         hsm = open_hsm(configuration)
+    except FolderUnusableError as error:
+        stop(EXIT_FOLDER, str(error))
     except (TokenUnusableError, UsersFileError) as error:
         stop(EXIT_TOKEN, str(error))
     server = Server(hsm, configuration.socket)

@@ -6,7 +6,6 @@ A defect is kind, name, id and a reason for people. Nothing here is destroyed or
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from hsmapp.device import set_aside
 from hsmapp.device.hsm import Hsm
@@ -24,16 +23,8 @@ from hsmapp.device.protocol import (
     DEFECT_STORAGE,
     DEFECT_STRAY_FILE,
     DEFECT_UNOWNED_KEY,
+    Defect,
 )
-
-
-class Defect(NamedTuple):
-    """name: a label, or a file's name. id: CKA_ID of an object that has one."""
-
-    kind: str
-    name: str
-    id: str
-    reason: str
 
 
 def defects(hsm: Hsm) -> list[Defect]:

@@ -20,22 +20,51 @@ _NUMBER = struct.Struct(">Q")
 _HEAD = struct.Struct(">QQ")
 _BOOLEAN, _ULONG, _BYTES, _MAP, _MECHANISMS = range(1, 6)
 
+# PKCS#11's numbers of attributes. SoftHSM writes them in this order, so a write that was cut short between two leaves
+# a file that reads well and lacks the later ones.
+_CLASS, _TOKEN, _PRIVATE, _LABEL, _VALUE, _KEY_TYPE, _ID = 0x0, 0x1, 0x2, 0x3, 0x11, 0x100, 0x102
+_EVERY_OBJECT_HAS = {_CLASS, _TOKEN, _PRIVATE, _LABEL}
+_SECRET_KEY_HAS = {_VALUE, _KEY_TYPE, _ID}
+_SECRET_KEY = 4  # CKO_SECRET_KEY
+
 
 class ObjectFileError(Exception):
     """The file is no object; the message says why, for people."""
 
 
-def check(content: bytes) -> None:
+def check_token(content: bytes) -> None:
+    """Raise ObjectFileError unless this is the whole content of the token's own file."""
+    _attributes(content)
+
+
+def check_object(content: bytes) -> None:
     """Raise ObjectFileError unless this is the whole content of an object's file."""
+    kinds = _attributes(content)
+    missing = _EVERY_OBJECT_HAS - kinds
+    if not missing and _is_secret_key(content):
+        missing = _SECRET_KEY_HAS - kinds
+    if missing:
+        raise ObjectFileError("it is cut short: it lacks attributes that every such object has")
+
+
+def _is_secret_key(content: bytes) -> bool:
+    """Whether the first attribute says so; CKA_CLASS has the lowest number, and so is the first."""
+    kind, form = _HEAD.unpack_from(content, _NUMBER.size)
+    position = _NUMBER.size + _HEAD.size
+    return (kind, form) == (_CLASS, _ULONG) and _NUMBER.unpack_from(content, position)[0] == _SECRET_KEY
+
+
+def _attributes(content: bytes) -> set[int]:
     if not content:
         raise ObjectFileError("it is empty")
     if len(content) < _NUMBER.size + _HEAD.size:
         raise ObjectFileError("it is cut short")
-    _check_attributes(content, _NUMBER.size, len(content), nested=False)
+    return _check_attributes(content, _NUMBER.size, len(content), nested=False)
 
 
-def _check_attributes(content: bytes, position: int, end: int, *, nested: bool) -> None:
-    kinds = set()
+def _check_attributes(content: bytes, position: int, end: int, *, nested: bool) -> set[int]:
+    """Return the kinds that are there."""
+    kinds: set[int] = set()
     while position < end:
         if position + _HEAD.size > end:
             raise ObjectFileError("it is cut short")
@@ -52,6 +81,7 @@ def _check_attributes(content: bytes, position: int, end: int, *, nested: bool) 
             position = _check_sized(content, position, end, form, nested=nested)
     if position != end:
         raise ObjectFileError("it is cut short")
+    return kinds
 
 
 def _check_sized(content: bytes, position: int, end: int, form: int, *, nested: bool) -> int:

@@ -28,11 +28,22 @@ MASKING_CHECK = "masking-check"
 SOFTHSM_CONFIGURATION = "softhsm2.conf"
 
 
+class FolderUnusableError(Exception):
+    """The HSM's folder can't be read or written, which says nothing of the token in it."""
+
+
 def open_hsm(configuration: Configuration) -> Hsm:
     """Return the opened HSM, out of rotation.
 
-    Raises: TokenUnusableError, UsersFileError.
+    Raises: TokenUnusableError, UsersFileError, FolderUnusableError.
     """
+    try:
+        return _open(configuration)
+    except OSError as error:
+        raise FolderUnusableError(f"the folder of {configuration.hsm_id} can't be used: {error.strerror}") from error
+
+
+def _open(configuration: Configuration) -> Hsm:
     folder = configuration.folder
     _write_softhsm_configuration(folder)
     _move_unreadable_objects(configuration)
@@ -69,8 +80,6 @@ def _move_unreadable_objects(configuration: Configuration) -> None:
         if not (configuration.folder / USERS).exists():
             return  # a first start that was cut off: the module passes such a token over, and it is made again
         raise TokenUnusableError(f"the token of {configuration.hsm_id} is damaged: {TOKEN_FILE}: {error}") from error
-    except OSError as error:
-        raise TokenUnusableError(f"the folder of {configuration.hsm_id} cannot be used ({error.strerror})") from error
 
 
 def _write_softhsm_configuration(folder: Path) -> None:

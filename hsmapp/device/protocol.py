@@ -17,7 +17,7 @@ import struct
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, NamedTuple, Self, cast
 
 import msgpack
 
@@ -63,6 +63,16 @@ DEFECT_ODD_OBJECT = "odd-object"  # damaged beyond recognition: a key that is mi
 DEFECT_SET_ASIDE = "set-aside"  # a file that was moved out of the way at the start
 DEFECT_STRAY_FILE = "stray-file"
 
+
+class Defect(NamedTuple):
+    """One row of list_defects. name: a label, or a file's name. id: CKA_ID of an object that has one."""
+
+    kind: str
+    name: str
+    id: str
+    reason: str
+
+
 # A path that does not fit sun_path (108 bytes with the closing NUL) is reached through its folder's descriptor.
 _SUN_PATH_BYTES = 107
 
@@ -93,6 +103,11 @@ def pack(message: object) -> bytes:
     if len(payload) > MAX_FRAME_BYTES:
         raise ValueError("a message of the HSM protocol is at most 64 KiB")
     return HEADER.pack(len(payload)) + payload
+
+
+def pack_checks(checks: list[tuple[str, bytes]]) -> bytes:
+    """Pairs of label and check ciphertext, as check_keys takes them."""
+    return cast(bytes, msgpack.packb(checks))
 
 
 def unpack(payload: bytes | bytearray | memoryview) -> Any:

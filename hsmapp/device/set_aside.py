@@ -59,8 +59,16 @@ def move_unreadable_objects(folder: Path, tokens: Path) -> None:
             continue
         move(folder, path)
         path.with_suffix(LOCK_SUFFIX).unlink(missing_ok=True)
+    _remove_lost_locks(tokens)
     if unusable is not None:
         raise ObjectFileError(unusable)
+
+
+def _remove_lost_locks(tokens: Path) -> None:
+    """Remove the empty lock files of objects that are not there, as killed processes leave them."""
+    for lock in tokens.glob(f"*/*{LOCK_SUFFIX}"):
+        if not lock.with_suffix(OBJECT_SUFFIX).exists() and lock.stat().st_size == 0:
+            lock.unlink(missing_ok=True)
 
 
 def files(folder: Path) -> list[SetAside]:
@@ -97,7 +105,8 @@ def _reason_of(path: Path) -> str:
 
 def _why_unreadable(path: Path) -> str | None:
     try:
-        object_files.check(path.read_bytes())
+        check = object_files.check_token if path.name == TOKEN_FILE else object_files.check_object
+        check(path.read_bytes())
     except ObjectFileError as error:
         return str(error)
     except OSError as error:

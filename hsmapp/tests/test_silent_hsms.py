@@ -11,9 +11,10 @@ from contextlib import ExitStack, contextmanager
 
 from hsmapp import clock, resync
 from hsmapp.device.protocol import HEADER, Connection, pack
+from hsmapp.keeper import Keeper
 from hsmapp.models import Cluster, Hsm, KeyIntent
 from hsmapp.replication import SHORT_SECONDS, Device
-from hsmapp.supervisor import Keeper, Supervisor
+from hsmapp.supervisor import Supervisor
 
 CLUSTER = Cluster(pk=1, cluster_id="cluster-1")
 

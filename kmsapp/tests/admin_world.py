@@ -18,7 +18,17 @@ from django.urls import resolve, reverse
 
 from hsmapp import clock
 from hsmapp.account_admin import AccountAdmin
-from hsmapp.models import Cluster, ClusterCredential, Finding, Hsm, InstallationRoot, KeyIntent, MaskedKey, Tombstone
+from hsmapp.models import (
+    Cluster,
+    ClusterCredential,
+    Finding,
+    Hsm,
+    InstallationRoot,
+    KeyIntent,
+    MaskedKey,
+    Reconciliation,
+    Tombstone,
+)
 from kmsapp.models import AccessKey, Account, Alias, AuditEvent, CustomKeyStore, Group, KmsKey, Role, Tag, User
 
 MINE, THEIRS = "111122223333", "444455556666"
@@ -138,6 +148,8 @@ def _key(cluster: Cluster, word: str, now: datetime.datetime) -> KmsKey:
     Finding.objects.create(
         cluster=cluster, kind="at-fault", label=label, detail=f"detail-{word}", found_at=now, seen_at=now
     )
+    hsm = cluster.hsms.get()
+    Reconciliation.objects.create(hsm=hsm, reason="hourly", begun_at=now, finished_at=now)
     store = CustomKeyStore.objects.create(
         custom_key_store_id=f"cks-{word}",
         account=cluster.account,

@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from hsmapp import cluster
+from hsmapp.keeper import PROBE_EVERY_SECONDS, PROBE_SECONDS
 from hsmapp.models import Hsm, KeyIntent, MaskedKey
 from hsmapp.states import HSM_SILENT
-from hsmapp.supervisor import PROBE_EVERY_SECONDS, PROBE_SECONDS
 from hsmapp.testing import process_of, state_of, wait_until
 from kmsapp.errors import CloudHsmClusterInvalidConfigurationException, KmsError, KMSInvalidStateException
 from kmsapp.tests.one_hsm import FIRST, SECOND, wait_for_successor

@@ -5,9 +5,10 @@ made.
 from __future__ import annotations
 
 from hsmapp.device import arguments as args
-from hsmapp.device.defects import Defect, defects
+from hsmapp.device.defects import defects
 from hsmapp.device.hsm import Hsm, Session
 from hsmapp.device.operations.operation import CONTROL, PAGE_BYTES, Answer, Arguments, Operation
+from hsmapp.device.protocol import Defect
 from hsmapp.durable import sync_subfolders
 
 

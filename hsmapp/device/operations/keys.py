@@ -5,9 +5,10 @@ from __future__ import annotations
 from hsmapp.device import arguments as args
 from hsmapp.device.hsm import SUPERVISOR, Hsm, Session
 from hsmapp.device.hsm_users import HsmUsers
+from hsmapp.device.key_proofs import CHECK_BYTES
 from hsmapp.device.key_table import Key
 from hsmapp.device.operations.operation import CONTROL, CRYPTO, KEYS, PAGE_BYTES, Answer, Arguments, Operation
-from hsmapp.device.protocol import BAD_REQUEST, HsmAnswerError
+from hsmapp.device.protocol import BAD_REQUEST, KEY_NOT_FOUND, FrameError, HsmAnswerError, unpack
 from hsmapp.durable import sync_subfolders
 
 _OWNER = args.Argument(args.TEXT.check, "")
@@ -50,6 +51,37 @@ def destroy_key(hsm: Hsm, session: Session, given: Arguments) -> Answer:
 
 def check_key(hsm: Hsm, _session: Session, given: Arguments) -> Answer:
     return {"good": hsm.keys.verifies(given["label"], given["check"])}
+
+
+def check_keys(hsm: Hsm, _session: Session, given: Arguments) -> Answer:
+    """rows: what protocol.pack_checks makes. damaged, absent: labels; the others are good."""
+    answer: dict[str, list[str]] = {"damaged": [], "absent": []}
+    for label, check in _checks(given["rows"]):
+        try:
+            if not hsm.keys.verifies(label, check):
+                answer["damaged"].append(label)
+        except HsmAnswerError as error:
+            if error.name != KEY_NOT_FOUND:
+                raise
+            answer["absent"].append(label)
+    return answer
+
+
+def _checks(packed: bytes) -> list[tuple[str, bytes]]:
+    try:
+        rows = unpack(packed)
+    except (FrameError, RecursionError) as error:
+        raise HsmAnswerError(BAD_REQUEST, "rows are no pairs of label and check ciphertext") from error
+    if not isinstance(rows, list) or not all(_is_check(row) for row in rows):
+        raise HsmAnswerError(BAD_REQUEST, "rows are no pairs of label and check ciphertext")
+    return [(label, check) for label, check in rows]
+
+
+def _is_check(row: object) -> bool:
+    match row:
+        case [str(), bytes() as check]:
+            return len(check) == CHECK_BYTES
+    return False
 
 
 def random(hsm: Hsm, _session: Session, given: Arguments) -> Answer:
@@ -114,6 +146,7 @@ OPERATIONS: dict[str, Operation] = {
     "restore_key": Operation(restore_key, KEYS, args.MASKED | {"owner": _OWNER}),
     "destroy_key": Operation(destroy_key, KEYS, {"label": args.LABEL, "id": args.ID}),
     "check_key": Operation(check_key, CONTROL, {"label": args.LABEL, "check": args.CHECK}),
+    "check_keys": Operation(check_keys, CONTROL, {"rows": args.ROWS}),
     "random": Operation(random, KEYS, {"length": args.LENGTH}),
     "list_keys": Operation(list_keys, KEYS, {"after": args.AFTER, "limit": args.LIMIT}),
     "key_attributes": Operation(key_attributes, KEYS, {"label": args.LABEL}),

@@ -1,25 +1,41 @@
-"""`manage.py hsm`: look at HSMs and what is wrong with them, stop and start them, open a demo token from outside."""
+"""`manage.py hsm`: look at HSMs and what is wrong with them, have them compared with the database, stop and start them,
+open a demo token from outside.
+"""
 
 from __future__ import annotations
 
+import datetime
 import shlex
+import time
 from argparse import ArgumentParser
+from dataclasses import fields
+from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from hsmapp import hsm_processes, hsms, sealing, softhsm
-from hsmapp.models import Finding, Hsm, MaskedKey
+from hsmapp import hsm_processes, hsms, reconcile, sealing, softhsm
+from hsmapp.models import Finding, Hsm, MaskedKey, Reconciliation
+from hsmapp.reconcile import Report
+from hsmapp.states import HsmState
+
+ANSWER_SECONDS = 120.0
+POLL_SECONDS = 0.1
 
 
 class Command(BaseCommand):
-    help = "List HSMs; stop or start one; print what a PKCS#11 client needs to open a token (demo and test data only)."
+    help = (
+        "List HSMs; compare them with the database; stop or start one; print what a PKCS#11 client needs for a token "
+        "(demo and test data only)."
+    )
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
         verbs.add_parser("list", help="every HSM with its state")
         verbs.add_parser("findings", help="what is known to be wrong with the keys in HSMs")
+        reconciling = verbs.add_parser("reconcile", help="compare HSMs with the database, repair, and report")
+        reconciling.add_argument("hsm_ids", nargs="*", metavar="hsm_id", help="all that are wanted, if none is named")
         for verb, text in (
             ("stop", "take an HSM out of its cluster until it is started again"),
             ("start", "start an HSM that was stopped"),
@@ -27,13 +43,16 @@ class Command(BaseCommand):
         ):
             verbs.add_parser(verb, help=text).add_argument("hsm_id")
 
-    def handle(self, *args: object, **options: object) -> None:
+    def handle(self, *args: object, **options: Any) -> None:
         verb = options["verb"]
         if verb == "list":
             self._list()
             return
         if verb == "findings":
             self._findings()
+            return
+        if verb == "reconcile":
+            self._reconcile(options["hsm_ids"])
             return
         hsm = Hsm.objects.select_related("cluster").filter(hsm_id=options["hsm_id"]).first()
         if hsm is None:
@@ -62,6 +81,40 @@ class Command(BaseCommand):
             )
         if not rows:
             self.stdout.write("Nothing is known to be wrong.")
+
+    def _reconcile(self, hsm_ids: list[str]) -> None:
+        """Have the running server do it, for it alone opens the tokens; show what it did, and what stays wrong."""
+        rows = self._to_reconcile(hsm_ids)
+        asked_at = reconcile.ask(rows)
+        for hsm in rows:
+            done = self._wait_for(hsm, asked_at)
+            report = Report(**{field.name: getattr(done, field.name) for field in fields(Report)})
+            self.stdout.write(f"{hsm.hsm_id}  {report.keys} keys as they should be; {report.sentence()}")
+        self._findings()
+
+    def _to_reconcile(self, hsm_ids: list[str]) -> list[Hsm]:
+        found = Hsm.objects.exclude(state=HsmState.DELETED).order_by("cluster__cluster_id", "hsm_id")
+        if not hsm_ids:
+            return list(found.filter(wanted=True))
+        rows = list(found.filter(hsm_id__in=hsm_ids))
+        unknown = sorted(set(hsm_ids) - {row.hsm_id for row in rows})
+        if unknown:
+            raise CommandError(f"There is no HSM {unknown[0]}.")
+        return rows
+
+    def _wait_for(self, hsm: Hsm, asked_at: datetime.datetime) -> Reconciliation:
+        end = time.monotonic() + ANSWER_SECONDS
+        while time.monotonic() < end:
+            # Begun after it was asked for: one that was under way may have passed over what is wrong.
+            done = hsm.reconciliations.filter(begun_at__gte=asked_at).first()
+            if done is not None:
+                return done
+            time.sleep(POLL_SECONDS)
+        hsm.refresh_from_db()
+        raise CommandError(
+            f"{hsm.hsm_id} was not compared within {ANSWER_SECONDS:.0f} s. It is {hsm.state} ({hsm.state_message}). "
+            "Does the server run on this data folder?"
+        )
 
     def _token_env(self, hsm: Hsm) -> None:
         """Whoever has PIN and token folder has the keys, so this is for data that nobody depends on."""

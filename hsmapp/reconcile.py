@@ -157,6 +157,7 @@ class _Comparison:
         self._cluster = device.hsm.cluster_id
         self._report = Report()
         self._wrong: dict[Subject, str] = {}  # what is to be listed as wrong afterwards -> a sentence
+        self._failed: set[Pair] = set()
         self._refusals = 0  # of the token, to store a key
 
     def run(self, *, check_keys: bool) -> Report:
@@ -256,6 +257,8 @@ class _Comparison:
 
     def _made(self, row: MaskedKey) -> bool:
         """Whether the key had to be made, and was. One that can't be made keeps no other from being made."""
+        if (row.label, row.backing_key_id) in self._failed:
+            return False
         if self._refusals >= MOST_FAILURES:
             self._fail(row, NOT_TRIED)
             return False
@@ -282,7 +285,8 @@ class _Comparison:
             raise error
 
     def _fail(self, row: MaskedKey, sentence: str) -> None:
-        self._report.failed += 1
+        self._failed.add((row.label, row.backing_key_id))
+        self._report.failed = len(self._failed)
         self._note(FindingKind.MISSING, sentence, row.label, row.backing_key_id)
 
     def _confirm(self, tombstones: list[int]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hsmapp import credentials
+from hsmapp import credentials, hsms
 from hsmapp.device.protocol import Connection
 from hsmapp.models import ClusterCredential, Hsm, MaskedKey
 from hsmapp.testing import process_of, state_of, wait_until
@@ -40,6 +40,23 @@ def opens_on(hsm_id: str, key_id: str) -> bool:
     args = {"label": row.label, "check": bytes(row.check_ciphertext), "plaintext": b"x", "aad": b""}
     with logged_in(hsm_id) as hsm:
         return "sealed" in hsm.call("encrypt", args, deadline_seconds=5)
+
+
+@contextmanager
+def restarted(hsm_id: str, folder: Path) -> Iterator[None]:
+    """Its process does not run inside, so that its files can be damaged; afterwards it serves again."""
+    hsms.stop(Hsm.objects.select_related("cluster").get(hsm_id=hsm_id))
+    wait_until(lambda: not runs(hsm_id, folder), f"the process of {hsm_id} to end")
+    yield
+    hsms.start(Hsm.objects.select_related("cluster").get(hsm_id=hsm_id))
+    wait_until(lambda: state_of(hsm_id) == "ACTIVE", f"{hsm_id} to serve again")
+
+
+def runs(hsm_id: str, folder: Path) -> bool:
+    try:
+        return bool(process_of(hsm_id, folder))
+    except LookupError:
+        return False
 
 
 def kill(hsm_id: str, folder: Path) -> int:

@@ -8,11 +8,11 @@ import pytest
 
 from hsmapp import hsms
 from hsmapp.models import Hsm, KeyIntent, MaskedKey
-from hsmapp.testing import process_of, state_of, wait_until
+from hsmapp.testing import state_of, wait_until
 from kmsapp import demo
 from kmsapp.errors import CloudHsmClusterInvalidConfigurationException, KMSInvalidStateException
 from kmsapp.models import KmsKey
-from kmsapp.tests.one_hsm import FIRST, SECOND, labels, opens_on
+from kmsapp.tests.one_hsm import FIRST, SECOND, labels, opens_on, runs
 from kmsapp.tests.people import call, create_key, decrypt, encrypt
 
 
@@ -39,13 +39,6 @@ def answers(blob: bytes) -> bool:
     try:
         return bool(decrypt(blob))
     except KMSInvalidStateException:
-        return False
-
-
-def runs(hsm_id: str, folder: Path) -> bool:
-    try:
-        return bool(process_of(hsm_id, folder))
-    except LookupError:
         return False
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from hsmapp import hsms
 from hsmapp.models import Hsm, HsmOnPreviousPassword, MaskedKey
-from hsmapp.testing import process_of, state_of, wait_until
+from hsmapp.testing import state_of, wait_until
 from kmsapp import demo
 from kmsapp.models import CustomKeyStore
-from kmsapp.tests.one_hsm import FIRST, SECOND, kill, labels, logged_in, opens_on, wait_for_successor
+from kmsapp.tests.one_hsm import FIRST, SECOND, kill, labels, logged_in, opens_on, runs, wait_for_successor
 from kmsapp.tests.people import call, create_key, decrypt, encrypt
 
 
@@ -64,12 +64,5 @@ def test_an_hsm_that_was_stopped_meanwhile_is_not_let_in(installation: Path) -> 
     hsm = Hsm.objects.select_related("cluster").get(hsm_id=FIRST)
     hsms.stop(hsm)
     assert not hsms.let_in(hsm)
-    wait_until(lambda: not running(FIRST, installation), "its process to end")
+    wait_until(lambda: not runs(FIRST, installation), "its process to end")
     assert state_of(FIRST) == "DEGRADED"
-
-
-def running(hsm_id: str, folder: Path) -> bool:
-    try:
-        return bool(process_of(hsm_id, folder))
-    except LookupError:
-        return False

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import struct
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hsmapp.tests import token_files
 from kmsapp.testing import Casemate, clean_environment
 from kmsapp.tests import token_client
 
@@ -92,32 +92,8 @@ def key_object_count(casemate: Casemate, hsm_id: str) -> int:
     return len(list((casemate.data / "hsm" / hsm_id / "tokens").rglob("*.object")))
 
 
-CKA_CLASS, CKA_VALUE, CKA_ALLOWED_MECHANISMS = 0x0, 0x11, 0x40000600
-CKO_SECRET_KEY, CKM_AES_GCM = 4, 0x1087
-
-
-def stored_attributes(path: Path) -> dict[int, object]:
-    """The attributes in one of SoftHSM's object files: generation 8 | (type 8 | kind 8 | value)*, big-endian.
-
-    Kinds: 1 a flag of one byte, 2 a number of 8; 3 bytes, 4 a map, 5 a list of mechanisms, each after its length of 8.
-    """
-    data, at = path.read_bytes(), 8
-    found: dict[int, object] = {}
-    while at < len(data):
-        name, kind = struct.unpack_from(">QQ", data, at)
-        at += 16
-        if kind == 1:
-            found[name], at = data[at], at + 1
-            continue
-        (number,) = struct.unpack_from(">Q", data, at)
-        at += 8
-        length = {2: 0, 3: number, 4: number, 5: 8 * number}[kind]
-        found[name] = number if kind == 2 else data[at : at + length]
-        at += length
-    return found
-
-
-def stored_keys(folder: Path) -> list[dict[int, object]]:
-    """The attributes of each secret key in a token folder."""
-    objects = [stored_attributes(path) for path in folder.rglob("*.object") if path.name != "token.object"]
-    return [attributes for attributes in objects if attributes[CKA_CLASS] == CKO_SECRET_KEY]
+def stored_keys(folder: Path) -> list[dict[int, bytes]]:
+    """The attributes of each secret key in a token folder, as SoftHSM has written them."""
+    contents = [path.read_bytes() for path in token_files.objects(folder)]
+    stored = [{name: content[where] for name, where in token_files.spans(content).items()} for content in contents]
+    return [key for key in stored if int.from_bytes(key[token_files.CKA_CLASS], "big") == token_files.CKO_SECRET_KEY]

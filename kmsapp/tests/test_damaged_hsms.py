@@ -1,0 +1,179 @@
+"""R3, and damage to an HSM as a whole: good keys work, and the HSM is repaired or says what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hsmapp import hsms, keeper
+from hsmapp.device import set_aside
+from hsmapp.models import Finding, Hsm, MaskedKey
+from hsmapp.testing import state_of, wait_until
+from hsmapp.tests import token_files
+from kmsapp import demo
+from kmsapp.errors import CloudHsmClusterInvalidConfigurationException
+from kmsapp.tests.one_hsm import FIRST, SECOND, kill, labels, opens_on, restarted, runs, wait_for_successor
+from kmsapp.tests.people import call, create_key, decrypt, encrypt
+from kmsapp.tests.test_reconcile import changes, compare
+
+
+def folder_of(installation: Path, hsm_id: str) -> Path:
+    return installation / "hsm" / hsm_id
+
+
+def message_of(hsm_id: str) -> str:
+    return str(Hsm.objects.values_list("state_message", flat=True).get(hsm_id=hsm_id))
+
+
+def assert_whole(*key_ids: str) -> None:
+    """Each HSM has every key, each key opens there, and there is nothing to repair any more."""
+    rows = set(MaskedKey.objects.values_list("label", flat=True))
+    for hsm_id in (FIRST, SECOND):
+        assert labels(hsm_id) == rows
+        assert all(opens_on(hsm_id, key_id) for key_id in key_ids)
+    assert [changes(row) for row in compare()] == [0, 0]
+
+
+def test_half_written_objects_keep_no_hsm_from_its_good_keys(installation: Path) -> None:
+    """The shapes that kill -9 leaves behind: no key type, no value, an empty file, a truncated one, a lone lock."""
+    key_ids = [create_key() for _ in range(4)]
+    tokens = folder_of(installation, FIRST) / "tokens"
+    with restarted(FIRST, installation):
+        sample = token_files.keys(tokens)[0]
+        planted = [sample.with_name(f"0000000{number}-aaaa-bbbb-cccc-dddddddddddd.object") for number in range(4)]
+        for path in planted:
+            shutil.copyfile(sample, path)
+        token_files.cut_before(planted[0], token_files.CKA_KEY_TYPE)
+        token_files.cut_before(planted[1], token_files.CKA_VALUE)
+        planted[2].write_bytes(b"")
+        planted[3].write_bytes(sample.read_bytes()[:300])
+        lock = sample.with_name("00000009-aaaa-bbbb-cccc-dddddddddddd.lock")
+        lock.touch()
+    assert {path.name for path in (folder_of(installation, FIRST) / set_aside.FOLDER).iterdir()} == {
+        path.name for path in planted
+    }
+    assert not lock.exists()
+    assert_whole(*key_ids)
+    (finding,) = Finding.objects.filter(resolved_at=None)
+    assert (finding.kind, finding.hsm and finding.hsm.hsm_id) == ("debris", FIRST)
+    assert all(path.name in finding.detail or "4 of its files" in finding.detail for path in planted)
+    print(f"R3: {len(planted)} half-written objects and a lone lock; {len(key_ids) + 1} keys work on both HSMs")
+
+
+def test_a_damaged_masking_key_is_fetched_anew_from_a_peer(installation: Path) -> None:
+    key_ids = [create_key() for _ in range(2)]
+    with restarted(SECOND, installation):
+        token_files.flip_value(token_files.masking_key(folder_of(installation, SECOND)))
+    (repaired,) = Finding.objects.filter(kind="masking-key")
+    assert repaired.resolved_at is not None and FIRST in repaired.detail
+    assert_whole(*key_ids, create_key())
+
+
+def test_without_any_sound_masking_key_the_keys_work_and_new_ones_are_refused(
+    installation: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "PEER_SECONDS", 1.0)
+    blob = encrypt(demo.KEY_ID, b"kept")
+    with restarted(FIRST, installation), restarted(SECOND, installation):
+        for hsm_id in (FIRST, SECOND):
+            token_files.flip_value(token_files.masking_key(folder_of(installation, hsm_id)))
+    wait_until(lambda: state_of(FIRST) == state_of(SECOND) == "ACTIVE", "both HSMs to serve")
+    assert Finding.objects.filter(kind="masking-key", resolved_at=None).count() == 2
+    assert {decrypt(blob) for _ in range(6)} == {b"kept"}
+    with pytest.raises(CloudHsmClusterInvalidConfigurationException):
+        create_key()
+
+
+@pytest.mark.parametrize("damage", ["deleted", "emptied", "no token file", "a truncated token file", "no users"])
+def test_an_hsm_whose_storage_is_lost_is_made_anew_with_all_keys(
+    installation: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "REPLACE_AFTER_SECONDS", 0.5)
+    key_ids = [create_key() for _ in range(3)]
+    blobs = [encrypt(key_id, key_id.encode()) for key_id in key_ids]
+    folder = folder_of(installation, FIRST)
+    with restarted(FIRST, installation):
+        (token,) = (folder / "tokens").glob("*/token.object")
+        match damage:
+            case "deleted":
+                shutil.rmtree(folder)
+            case "emptied":
+                for path in folder.rglob("*.object"):
+                    path.unlink()
+            case "no token file":
+                token.unlink()
+            case "a truncated token file":
+                os.truncate(token, 100)
+            case "no users":
+                (folder / "users").unlink()
+        assert [decrypt(blob) for blob in blobs] == [key_id.encode() for key_id in key_ids]
+    assert_whole(*key_ids, create_key())
+    assert not Finding.objects.filter(kind="storage", resolved_at=None).exists()
+    if damage not in ("deleted", "no users"):
+        (kept,) = (installation / "replaced").glob(f"*/hsm/{FIRST}")
+        assert any(kept.rglob("*")), "what was there is not destroyed"
+
+
+def test_storage_that_goes_away_under_a_running_hsm_is_not_taken_for_deleted_keys(
+    installation: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "REPLACE_AFTER_SECONDS", 0.5)
+    key_ids = [create_key() for _ in range(3)]
+    blobs = [encrypt(key_id, key_id.encode()) for key_id in key_ids]
+    before = MaskedKey.objects.count()
+    shutil.rmtree(folder_of(installation, SECOND) / "tokens")
+    for _ in range(3):
+        assert [decrypt(blob) for blob in blobs] == [key_id.encode() for key_id in key_ids]
+    wait_until(lambda: state_of(SECOND) != "ACTIVE", "the loss to be noticed")
+    wait_until(lambda: state_of(SECOND) == "ACTIVE", "the HSM to have a new token")
+    assert MaskedKey.objects.count() == before
+    assert_whole(*key_ids)
+
+
+def test_all_tokens_lost_is_said_and_comes_back_with_the_storage(
+    installation: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "REPLACE_AFTER_SECONDS", 0.5)
+    blob = encrypt(demo.KEY_ID, b"kept")
+    both = [folder_of(installation, hsm_id) for hsm_id in (FIRST, SECOND)]
+    for hsm in Hsm.objects.select_related("cluster"):
+        hsms.stop(hsm)
+    wait_until(lambda: not any(_runs(installation)), "both processes to end")
+    for folder in both:
+        folder.rename(folder.with_suffix(".away"))
+    for hsm in Hsm.objects.select_related("cluster"):
+        hsms.start(hsm)
+    wait_until(lambda: all("make and restore a backup" in message_of(one) for one in (FIRST, SECOND)), "the reason")
+    assert {state_of(FIRST), state_of(SECOND)} == {"DEGRADED"}
+    assert Finding.objects.filter(kind="storage", resolved_at=None).count() == 2
+    assert call("DescribeKey", KeyId=demo.KEY_ID)["KeyMetadata"]["KeyState"] == "Enabled"
+    for folder in both:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.with_suffix(".away").rename(folder)
+    wait_until(lambda: state_of(FIRST) == state_of(SECOND) == "ACTIVE", "both HSMs to serve again")
+    assert decrypt(blob) == b"kept"
+    assert not Finding.objects.filter(kind="storage", resolved_at=None).exists()
+
+
+def _runs(installation: Path) -> list[bool]:
+
+    return [runs(hsm_id, installation) for hsm_id in (FIRST, SECOND)]
+
+
+def test_key_pairs_that_were_lost_are_made_anew_and_trusted_again(installation: Path) -> None:
+    before = {row.hsm_id: row.certificate for row in Hsm.objects.all()}
+    tokens = folder_of(installation, SECOND)
+    with restarted(SECOND, installation):
+        for path in token_files.objects(tokens):
+            if path not in token_files.keys(tokens) and path != token_files.masking_key(tokens):
+                path.unlink()
+        token_files.masking_key(tokens).unlink()  # so that the new transport key is used at once
+    after = {row.hsm_id: row.certificate for row in Hsm.objects.all()}
+    assert after[FIRST] == before[FIRST] and after[SECOND] != before[SECOND]
+    assert_whole(create_key())
+    killed = kill(SECOND, installation)
+    wait_for_successor(SECOND, killed, installation)
+    assert {row.hsm_id: row.certificate for row in Hsm.objects.all()} == after

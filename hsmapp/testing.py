@@ -14,7 +14,7 @@ from django.db import connection
 from hsmapp import connections, database_files, epochs, hsms, sealing, supervisor
 from hsmapp.models import Hsm
 
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 60.0
 
 
 @contextmanager

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DEMO_ACCOUNT = "111122223333"
 REGION = "us-west-2"
 START_SECONDS = 90.0
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,12 @@ class Server:
         """Its process and all below it."""
         assert self.process is not None
         return [self.process.pid, *descendants(self.process.pid)]
+
+    def web_workers(self) -> list[int]:
+        """The processes that serve, without the one that keeps them; the oldest first."""
+        assert self.process is not None
+        web = [pid for pid in descendants(self.process.pid) if "granian" in command_line(pid)]
+        return sorted((pid for pid in web if not descendants(pid)), key=lambda pid: int(_start_time(pid) or 0))
 
     def output_text(self) -> str:
         return self.output.read_text() if self.output.exists() else ""

@@ -16,13 +16,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from kmsapp.testing import Casemate, Server, command_line, descendants
+from kmsapp.testing import Casemate, Server
 from kmsapp.tests.remains import query
 
 STORE = "cks-1234567890abcdef0"
@@ -100,19 +99,8 @@ def tag(key: str, value: str) -> dict[str, str]:
 
 def kill_a_worker(casemate: Casemate) -> None:
     """The older of the two. (granian takes a worker that dies twice within 5.5 s for one that can't live.)"""
-    casemate.wait_until(lambda: len(workers(casemate)) == 2, "two web workers")
-    os.kill(min(workers(casemate), key=started_at), signal.SIGKILL)
-
-
-def workers(casemate: Casemate) -> list[int]:
-    assert casemate.server.process is not None
-    web = [pid for pid in descendants(casemate.server.process.pid) if "granian" in command_line(pid)]
-    return [pid for pid in web if not descendants(pid)]
-
-
-def started_at(pid: int) -> int:
-    """In clock ticks since the machine's start."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[19])
+    casemate.wait_until(lambda: len(casemate.server.web_workers()) == 2, "two web workers")
+    os.kill(casemate.server.web_workers()[0], signal.SIGKILL)
 
 
 def kill_the_server(casemate: Casemate) -> None:

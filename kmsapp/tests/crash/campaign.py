@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 from hsmapp import steps
 from hsmapp.steps import Step
@@ -82,17 +83,9 @@ class Gun:
 
         On a busy machine a call can get past a step unseen, so another one is begun until one was struck.
         """
-        pid = self._find(victim)
-        self.casemate.server.remember()
-        with self._aiming(step, pid) as watcher:
-            assert watcher.stdout is not None
-            assert watcher.stdout.readline() == "ready\n"
-            begin()
-            while not select.select([watcher.stdout], [], [], MISSED_SECONDS)[0]:
-                begin()
-            line = watcher.stdout.readline()
-        assert line, f"no call came to {step.name} in {aim.DEADLINE_SECONDS} s"
-        shot = json.loads(line)
+        shot: dict[str, Any] = {}
+        while not shot:  # a victim that ends by itself meanwhile has a successor
+            shot = self._fire(step, self._find(victim), begin)
         reached = shot["steps"]
         if victim == "web worker":
             # Exactly where it was: the marks outlive it.
@@ -102,6 +95,20 @@ class Gun:
             self.casemate.server.stop(signal.SIGKILL)  # it is dead: this waits for all that it had started
             self.casemate.server.start()
         self._forget_the_dead()
+
+    def _fire(self, step: Step, pid: int, begin: Callable[[], None]) -> dict[str, Any]:
+        """What was struck; nothing if the process was gone already."""
+        self.casemate.server.remember()
+        with self._aiming(step, pid) as watcher:
+            assert watcher.stdout is not None
+            assert watcher.stdout.readline() == "ready\n"
+            begin()
+            while not select.select([watcher.stdout], [], [], MISSED_SECONDS)[0]:
+                begin()
+            line = watcher.stdout.readline()
+        assert line, f"no call came to {step.name} in {aim.DEADLINE_SECONDS} s:\n{self.casemate.server.logs()}"
+        shot: dict[str, Any] = json.loads(line)
+        return shot
 
     def _find(self, victim: str) -> int:
         """Process id of the victim, which may be on its way back from the kill before."""

@@ -14,15 +14,18 @@ from botocore.exceptions import BotoCoreError, ClientError
 from kmsapp.testing import Casemate
 
 STORE = "cks-1234567890abcdef0"
-# What a caller may be told when something is killed under CreateKey: AWS's documented errors of it, and nothing else.
-DOCUMENTED = frozenset(
-    {
-        "CloudHsmClusterInvalidConfigurationException",
-        "CustomKeyStoreInvalidStateException",
-        "DependencyTimeoutException",
-        "KMSInternalException",
-    }
-)
+# What a caller may be told when something is killed under its call, and nothing else: AWS's documented errors of that
+# operation, each with how its message begins.
+DOCUMENTED = {
+    "CreateKey": {
+        "CloudHsmClusterInvalidConfigurationException": "",
+        "CustomKeyStoreInvalidStateException": "",
+        "DependencyTimeoutException": "",
+        "KMSInternalException": "",
+    },
+    # When their supervisor is killed no HSM serves for a moment. The key itself is never at fault.
+    "Encrypt": {"KMSInvalidStateException": "KMS cannot communicate with your CloudHSM cluster."},
+}
 
 
 @dataclass
@@ -45,7 +48,8 @@ class Makers:
     casemate: Casemate
     clients: int = 2
     made: list[Made] = field(default_factory=list)
-    refused: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)  # "operation: error"
+    undocumented: list[str] = field(default_factory=list)  # refusals that no caller should have met
     broken: Counter[str] = field(default_factory=Counter)  # no answer: whether a key was made is not known
     going: threading.Event = field(default_factory=threading.Event)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -77,11 +81,18 @@ class Makers:
             try:
                 self._make(kms)
             except ClientError as error:
-                self.refused[error.response["Error"]["Code"]] += 1
+                self._note(error)
                 time.sleep(0.05)
             except BotoCoreError as error:
                 self.broken[type(error).__name__] += 1
                 time.sleep(0.05)
+
+    def _note(self, error: ClientError) -> None:
+        operation, code = error.operation_name, error.response["Error"]["Code"]
+        self.refused[f"{operation}: {code}"] += 1
+        beginning = DOCUMENTED[operation].get(code)
+        if beginning is None or not error.response["Error"]["Message"].startswith(beginning):
+            self.undocumented.append(str(error))
 
     def _make(self, kms: Any) -> None:
         tags = [{"TagKey": "made", "TagValue": secrets.token_hex(4)}]

@@ -3,22 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-from kmsapp.testing import Casemate, command_line, descendants
+from kmsapp.testing import Casemate, command_line
 from kmsapp.tests.token_copies import HSMS
-
-
-def web_workers(casemate: Casemate) -> list[int]:
-    """The web workers, which serve, without the process that keeps them."""
-    assert casemate.server.process is not None
-    web = [pid for pid in descendants(casemate.server.process.pid) if "granian" in command_line(pid)]
-    return [pid for pid in web if not descendants(pid)]
-
-
-def started_at(pid: int) -> int:
-    """In clock ticks since the machine's start."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[19])
 
 
 def _command(name: str) -> Callable[[Casemate], int]:

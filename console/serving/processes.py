@@ -27,6 +27,7 @@ from hsmapp.parent import die_with_parent
 
 STOP_SECONDS = 4.0  # the contract is 5
 WEB_STOP_SECONDS = 2.5  # how long requests under way may hold up the rest
+REPLACE_SECONDS = 5.0  # a web worker starts in one to two, on a busy machine in three
 TOO_MANY_DEATHS = 5  # of one process before its first sign of life, within DEATHS_WINDOW_SECONDS
 DEATHS_WINDOW_SECONDS = 60.0
 BACK_OFF_SECONDS = (0.1, 0.4, 1.6, 6.4)  # before the next start of what has not lived
@@ -43,13 +44,14 @@ def web_command(options: Options) -> list[str]:
 
     workers-kill-timeout: without it a stop during start-up can hang.
     respawn-failed-workers: without it one dead worker ends the server.
+    respawn-interval: how long a worker that is replaced serves beside its successor. Those that die have none.
     blocking-threads: without it a worker may grow to hundreds of threads, all waiting for one database writer.
     """
     return [
         *(sys.executable, "-m", "granian", "--interface", "wsgi", "--http", "1", "--no-ws"),
         *("--host", options.host, "--port", str(options.port)),
         *("--workers", str(options.workers), "--blocking-threads", "4"),
-        *("--workers-kill-timeout", "3", "--respawn-failed-workers", "--respawn-interval", "0.2"),
+        *("--workers-kill-timeout", "3", "--respawn-failed-workers", "--respawn-interval", str(REPLACE_SECONDS)),
         *_tls_flags(options),
         *("--no-access-log", "--log-level", "warning", "console.wsgi:application"),
     ]

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,6 +29,7 @@ from hsmapp.parent import die_with_parent
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_ACCOUNT = "111122223333"
 REGION = "us-west-2"
+LOWEST_PORT = 10_000
 START_SECONDS = 90.0
 WAIT_SECONDS = 60.0
 
@@ -43,9 +46,13 @@ class Person:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, nor gets as a client: a server that starts again must find its own port free."""
+    first_of_clients = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = secrets.choice(range(LOWEST_PORT, first_of_clients))
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def clean_environment() -> dict[str, str]:

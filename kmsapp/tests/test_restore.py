@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from hsmapp import restore_journal
 from kmsapp.testing import ROOT, Casemate, clean_environment, free_port
 from kmsapp.tests.past_installation import (
     Past,
@@ -229,19 +230,21 @@ def test_a_restore_that_is_killed_is_run_again_and_works(past: Past, tmp_path: P
     old = (data / "casemate.sqlite3").read_bytes()
     seconds = timed_restore(past, tmp_path / "measure")
     seen = {"before the database": 0, "after it": 0}
-    for number in range(KILLS):
+    number = 0
+    while number < KILLS or not seen["after it"]:  # the machine may have become slower since the measurement
         was_killed = killed_restore(data, past.t0.backup, seconds * (number + secrets.randbelow(1000) / 1000) / KILLS)
+        number += 1
+        assert number < 5 * KILLS, seen
         replaced = (data / "casemate.sqlite3").read_bytes() != old
         seen["after it" if replaced else "before the database"] += 1
-        if replaced and was_killed:
+        if was_killed and restore_journal.is_unfinished(data):  # else it had done its work, and was about to end
             assert_refused(start(data), "was cut short: run manage.py restore again")
-    assert seen["after it"], seen
     report = restored(data, past.t0.backup)
     (kept,) = (data / "replaced").glob("*/casemate.sqlite3")
     assert kept.read_bytes() == old
     with served(data) as casemate:
         assert_everything_opens(casemate, past.t0.sealed, tmp_path / "copies")
-    print(f"R17: {KILLS} kills of a restore of {seconds:.1f} s {seen}; the next run restored everything")
+    print(f"R17: {number} kills of a restore of {seconds:.1f} s {seen}; the next run restored everything")
     assert report.endswith("Restored. bin/serve brings the HSMs up to date.\n")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core.management import call_command
+from playwright.sync_api import expect
 
 from hsmapp.models import Hsm
 from hsmapp.softhsm import find_module
@@ -22,9 +23,44 @@ from kmsapp import demo
 from kmsapp.testing import Casemate, Server
 from kmsapp.tests.installations import DATABASE_COPY, in_folder
 
+# Five seconds is what a page may take on a machine that does nothing else.
+expect.set_options(timeout=20_000)
+
 # Playwright runs an event loop in the main thread for as long as the tests last; without this every test that uses the
 # database after it would be refused.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """bin/checks.py runs the two parts one after the other, and shows what both have counted."""
+    group = parser.getgroup("casemate")
+    parts = "run only the tests that share the machine, or only those that are marked to have it alone"
+    group.addoption("--part", choices=["shared", "alone"], help=parts)
+    group.addoption("--counts", type=Path, help="append what the tests counted to this file instead of showing it")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of the other part. (Not by -m, which may be given beside it.)"""
+    part = config.getoption("--part")
+    others = [item for item in items if part and (part == "alone") != bool(item.get_closest_marker("alone"))]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in others]
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Show what tests that passed have printed: how many cases, kills, seconds."""
+    counts = [
+        f"{report.nodeid.partition('::')[0]}: {line}"
+        for report in terminalreporter.stats.get("passed", [])
+        if report.when == "call"
+        for line in report.capstdout.splitlines()
+    ]
+    if path := config.getoption("--counts"):
+        with path.open("a") as file:
+            file.writelines(f"{line}\n" for line in counts)
+    elif counts:
+        terminalreporter.section("what was counted")
+        terminalreporter.write_line("\n".join(counts))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,5 +1,6 @@
 """The four checks of bin/test, one after another; all of them run even if one fails.
 
+Tests run in two processes, then those that are marked `alone` in one; what they counted is shown at the end.
 Each check dies with this process, even when this process is killed with SIGKILL, and whatever the tests start dies with
 the tests.
 """
@@ -10,27 +11,37 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from functools import partial
 from pathlib import Path
+
+import pytest
 
 from hsmapp.parent import die_with_parent
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = Path(sys.executable).parent
+# By file, because tests of one file share a server; the files as they come, because the longest come first.
+IN_TWO = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
-def checks(pytest_arguments: list[str]) -> dict[str, list[str]]:
+def checks(pytest_arguments: list[str], counts: str) -> dict[str, list[list[str]]]:
+    """Name -> commands."""
+    tests = [sys.executable, "-m", "pytest", f"--counts={counts}"]
     return {
-        "format": [str(TOOLS / "ruff"), "format", "--check", "."],
-        "lint": [str(TOOLS / "ruff"), "check", "."],
-        "types": [str(TOOLS / "mypy")],
-        "tests": [sys.executable, "-m", "pytest", *pytest_arguments],
+        "format": [[str(TOOLS / "ruff"), "format", "--check", "."]],
+        "lint": [[str(TOOLS / "ruff"), "check", "."]],
+        "types": [[str(TOOLS / "mypy")]],
+        "tests": [
+            [*tests, "--part=shared", *IN_TWO, *pytest_arguments],
+            [*tests, "--part=alone", *pytest_arguments],
+        ],
     }
 
 
 def run(command: list[str]) -> int:
-    """Run one check and return its exit code; SIGTERM and Ctrl-C end it with us."""
+    """Run one command and return its exit code; SIGTERM and Ctrl-C end it with us."""
     process = subprocess.Popen(  # noqa: S603
         command, cwd=ROOT, preexec_fn=partial(die_with_parent, os.getpid())
     )
@@ -42,19 +53,27 @@ def run(command: list[str]) -> int:
             process.wait()
 
 
+def worst(codes: list[int]) -> int:
+    """0 if all passed. Arguments may choose tests of one part only, but not none at all."""
+    ran = [code for code in codes if code != pytest.ExitCode.NO_TESTS_COLLECTED]
+    return max(ran, key=abs) if ran else codes[0]
+
+
 def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     failed = []
-    for name, command in checks(sys.argv[1:]).items():
-        print(f"== {name}", flush=True)
-        started = time.monotonic()
-        code = run(command)
-        print(
-            f"== {name}: {'passed' if code == 0 else f'failed ({code})'} in {time.monotonic() - started:.1f} s",
-            flush=True,
-        )
-        if code:
-            failed.append(name)
+    with tempfile.NamedTemporaryFile("r", prefix="casemate-counts-") as counts:
+        for name, commands in checks(sys.argv[1:], counts.name).items():
+            print(f"== {name}", flush=True)
+            started = time.monotonic()
+            code = worst([run(command) for command in commands])
+            print(
+                f"== {name}: {'passed' if code == 0 else f'failed ({code})'} in {time.monotonic() - started:.1f} s",
+                flush=True,
+            )
+            if code:
+                failed.append(name)
+        print("== what was counted", counts.read(), sep="\n", end="")
     print(f"Failed: {', '.join(failed)}." if failed else "All four checks passed.")
     return 1 if failed else 0
 

@@ -21,7 +21,7 @@ import pytest
 
 from console.serving.health import is_healthy
 from hsmapp.sealing import PURPOSES, Keyring
-from kmsapp.testing import ROOT, Casemate, Server, clean_environment, command_line, free_port
+from kmsapp.testing import ROOT, START_SECONDS, Casemate, Server, clean_environment, command_line, free_port
 
 DEMO_HSMS = ("hsm-abcdefghijk", "hsm-zyxwvutsrqp")
 
@@ -68,6 +68,7 @@ def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
     return {str(path.relative_to(folder)): (path.stat().st_mode, path.read_bytes()) for path in files}
 
 
+@pytest.mark.alone
 def test_a_second_start_takes_under_six_seconds_and_keeps_the_state(running: Server) -> None:
     kms = Casemate(running).boto3("kms")
     before = {key["KeyId"] for key in kms.list_keys()["Keys"]}
@@ -82,12 +83,14 @@ def test_a_second_start_takes_under_six_seconds_and_keeps_the_state(running: Ser
     assert before
 
 
+@pytest.mark.alone
 def test_sigterm_leaves_no_process_within_five_seconds(running: Server) -> None:
     processes = len(running.pids())
     print(f"{processes} processes gone in {running.stop(signal.SIGTERM):.2f} s")
     assert processes >= 7  # itself, supervisor, two HSMs, jobs, web server and its workers
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
 def test_no_process_is_left_though_an_hsm_is_frozen(running: Server, number: int) -> None:
     os.kill(Casemate(running).hsm_pid(DEMO_HSMS[0]), signal.SIGSTOP)
@@ -105,6 +108,7 @@ def test_ctrl_c_during_the_start_leaves_no_process(tmp_path: Path) -> None:
         assert server.process is not None and server.process.returncode == 0, server.output_text()
 
 
+@pytest.mark.alone
 def test_sigkill_during_the_start_leaves_no_process(running: Server) -> None:
     server = running
     assert len(processes_about(server)) >= 6  # and the HSMs, if root looks: they show their environment to nobody else
@@ -135,8 +139,7 @@ def processes_about(server: Server) -> list[int]:
 def test_a_start_that_was_killed_while_seeding_is_made_good_by_the_next(tmp_path: Path) -> None:
     server = Server(tmp_path / "data", "--immediate")
     server.launch()
-    while "Making the demo" not in server.output_text():
-        time.sleep(0.02)
+    wait_until(lambda: "Making the demo" in server.output_text(), seconds=START_SECONDS)
     time.sleep(0.7)
     server.stop(signal.SIGKILL)
     server.start()
@@ -156,6 +159,7 @@ def test_two_servers_run_side_by_side(casemate: Casemate, running: Server) -> No
     assert other.boto3("sts").get_caller_identity()["Account"] == other.account
 
 
+@pytest.mark.alone
 def test_what_dies_is_started_again(running: Server) -> None:
     casemate = Casemate(running)
     workers = {pid for pid in running.pids() if "granian" in " ".join(command_line(pid))}

@@ -66,6 +66,7 @@ def status(server: Server) -> str:
         return ""  # the connection went to a worker that has just been stopped or killed
 
 
+@pytest.mark.alone
 def test_a_process_that_was_stopped_is_named_and_woken(server: Server) -> None:
     web_worker = max(workers_of(server))
     frozen = [process_of(server, "supervisor"), process_of(server, "jobs"), web_worker]
@@ -99,6 +100,7 @@ time.sleep(3600)
 """
 
 
+@pytest.mark.alone
 def test_what_does_not_wake_is_killed_and_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,6 +135,7 @@ def has_worker(web_pid: int) -> bool:
     return bool(descendants(web_pid))
 
 
+@pytest.mark.alone
 def test_a_frozen_web_server_is_noticed_though_its_workers_answer(server: Server) -> None:
     web = process_of(server, "web")
     os.kill(web, signal.SIGSTOP)
@@ -141,6 +144,7 @@ def test_a_frozen_web_server_is_noticed_though_its_workers_answer(server: Server
     wait_until(lambda: status(server) == "ok", "health")
 
 
+@pytest.mark.alone
 def test_web_workers_killed_twice_a_second_do_not_end_the_service(server: Server) -> None:
     end = time.monotonic() + 8
     killed = 0

@@ -45,6 +45,7 @@ def shown_certificate(server: Server) -> x509.Certificate:
         return x509.load_der_x509_certificate(secure.getpeercert(binary_form=True) or b"")
 
 
+@pytest.mark.alone
 def test_a_second_start_with_tls_takes_under_six_seconds_and_keeps_root_and_certificate(server: Server) -> None:
     before = shown_certificate(server)
     root = tls.root_path(server.data).read_bytes()
@@ -121,6 +122,7 @@ def test_only_other_names_than_those_of_this_machine_alone_are_held_to_https(ser
         connection.close()
 
 
+@pytest.mark.alone
 def test_a_certificate_near_its_end_is_replaced_while_the_server_runs(server: Server) -> None:
     options = parse(["--tls", "--data", str(server.data)])
     before, workers = shown_certificate(server), set(server.web_workers())

@@ -295,6 +295,7 @@ def encrypt_micros(connection: Connection, key: MaskedKey, count: int) -> list[f
     return micros
 
 
+@pytest.mark.alone
 def test_a_thousand_idle_connections_slow_nobody(device: DeviceProcess) -> None:
     with device.login("kmsuser", PASSWORD) as connection:
         key = new_key(connection)
@@ -310,6 +311,7 @@ def test_a_thousand_idle_connections_slow_nobody(device: DeviceProcess) -> None:
     assert crowded < 3 * alone + 200
 
 
+@pytest.mark.alone
 def test_ten_thousand_wrong_logins_make_nobody_else_wait(device: DeviceProcess) -> None:
     """Neither whoever uses keys nor whoever logs in meanwhile, from another process than the flood."""
     with device.login("kmsuser", PASSWORD) as connection:
@@ -384,6 +386,7 @@ def test_a_connection_says_when_its_hsm_is_gone(tmp_path: Path) -> None:
         other.connect()
 
 
+@pytest.mark.alone
 def test_a_deadline_covers_the_whole_answer(tmp_path: Path) -> None:
     """A server that sends one byte of a good answer every 30 ms is not waited for."""
     path = tmp_path / "slow.sock"

@@ -44,6 +44,7 @@ def failure(device: DeviceProcess, **changes: object) -> tuple[int, str]:
     return device.running.returncode, said.decode()
 
 
+@pytest.mark.alone
 def test_ready_again_soon_after_a_restart(device: DeviceProcess) -> None:
     device.start()
     first = device.ready_seconds

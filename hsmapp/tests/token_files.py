@@ -8,6 +8,8 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+from hsmapp.device import set_aside
+
 CKA_CLASS, CKA_LABEL, CKA_VALUE, CKA_KEY_TYPE, CKA_WRAP = 0x0, 0x3, 0x11, 0x100, 0x106
 CKA_ALLOWED_MECHANISMS = 0x40000600
 CKO_SECRET_KEY, CKM_AES_GCM = 4, 0x1087
@@ -32,8 +34,9 @@ def spans(content: bytes) -> dict[int, slice]:
 
 
 def objects(folder: Path) -> list[Path]:
-    """The object files of the tokens in a folder, without the tokens' own."""
-    return sorted(path for path in folder.rglob("*.object") if path.name != "token.object")
+    """The object files of the tokens in a folder, without the tokens' own and what was moved aside."""
+    found = (path for path in folder.rglob("*.object") if path.name != "token.object")
+    return sorted(path for path in found if path.parent.name != set_aside.FOLDER)
 
 
 def keys(folder: Path) -> list[Path]:

@@ -135,11 +135,11 @@ def test_the_command_reports_what_was_done_and_what_stays_wrong(
     plant(FIRST)
     call_command("hsm", "reconcile")
     shown = capsys.readouterr().out
-    assert f"{FIRST}  1 keys as they should be; 1 unknown, quarantined" in shown
-    assert f"{SECOND}  1 keys as they should be; nothing to do" in shown
+    assert f"{FIRST}  keys as they should be: 1; 1 unknown, quarantined" in shown
+    assert f"{SECOND}  keys as they should be: 1; nothing to do" in shown
     assert f"Unknown key  {FIRST}  {STRANGER}" in shown
     call_command("hsm", "reconcile", FIRST)
-    assert f"{FIRST}  1 keys as they should be; nothing to do" in capsys.readouterr().out
+    assert f"{FIRST}  keys as they should be: 1; nothing to do" in capsys.readouterr().out
     with pytest.raises(CommandError, match="There is no HSM hsm-nowhere"):
         call_command("hsm", "reconcile", "hsm-nowhere")
 

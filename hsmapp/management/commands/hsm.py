@@ -89,7 +89,7 @@ class Command(BaseCommand):
         for hsm in rows:
             done = self._wait_for(hsm, asked_at)
             report = Report(**{field.name: getattr(done, field.name) for field in fields(Report)})
-            self.stdout.write(f"{hsm.hsm_id}  {report.keys} keys as they should be; {report.sentence()}")
+            self.stdout.write(f"{hsm.hsm_id}  keys as they should be: {report.keys}; {report.sentence()}")
         self._findings()
 
     def _to_reconcile(self, hsm_ids: list[str]) -> list[Hsm]:

@@ -57,8 +57,8 @@ def reconcile_twice(casemate: Casemate) -> list[str]:
 
     Returns what all comparisons since the server's first start have done.
     """
-    lines = [line for line in casemate.manage("hsm", "reconcile").splitlines() if "keys as they should be" in line]
-    again = [line for line in casemate.manage("hsm", "reconcile").splitlines() if "keys as they should be" in line]
+    lines = [line for line in casemate.manage("hsm", "reconcile").splitlines() if "keys as they should be:" in line]
+    again = [line for line in casemate.manage("hsm", "reconcile").splitlines() if "keys as they should be:" in line]
     assert len(lines) == len(again) == len(HSMS)
     assert all(line.endswith("nothing to do") for line in again), again
     assert not query(casemate, "SELECT id FROM hsmapp_finding WHERE kind = 'orphan'"), "a key that nobody knows"

@@ -81,6 +81,9 @@ class _Client:
 
     def send(self, request: bytes, number: int, since: float) -> None:
         self.since, self.number, self._answer = since, number, b""
+        # As HTTP clients do: what was idle for long the server may have closed, and then no request is lost on it.
+        if select.select([self._socket], [], [], 0)[0]:
+            self._reconnect()
         self._socket.sendall(request)
 
     def receive(self) -> bytes | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from kmsapp import demo, dispatch
 from kmsapp.caller import Caller
+from kmsapp.errors import KMSInvalidStateException
 
 ALICE = Caller(demo.ACCOUNT, demo.REGION, f"arn:aws:iam::{demo.ACCOUNT}:user/alice", "AIDAALICE", "alice")
 CAROL = Caller(demo.OTHER_ACCOUNT, demo.REGION, f"arn:aws:iam::{demo.OTHER_ACCOUNT}:user/carol", "AIDACAROL", "carol")
@@ -31,6 +32,14 @@ def encrypt(key_id: str, plaintext: bytes, **params: Any) -> bytes:
 def decrypt(blob: bytes, **params: Any) -> bytes:
     plaintext: bytes = call("Decrypt", CiphertextBlob=blob, **params)["Plaintext"]
     return plaintext
+
+
+def answers(blob: bytes) -> bool:
+    """Whether a Decrypt of this is answered; False while no HSM does."""
+    try:
+        return bool(decrypt(blob))
+    except KMSInvalidStateException:
+        return False
 
 
 def finish(*, alias: str, draft: str, **params: Any) -> dict[str, Any]:

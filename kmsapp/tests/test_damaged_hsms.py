@@ -16,7 +16,7 @@ from hsmapp.tests import token_files
 from kmsapp import demo
 from kmsapp.errors import CloudHsmClusterInvalidConfigurationException
 from kmsapp.tests.one_hsm import FIRST, SECOND, kill, labels, opens_on, restarted, runs, wait_for_successor
-from kmsapp.tests.people import call, create_key, decrypt, encrypt
+from kmsapp.tests.people import answers, call, create_key, decrypt, encrypt
 from kmsapp.tests.test_reconcile import changes, compare
 
 
@@ -154,6 +154,7 @@ def test_all_tokens_lost_is_said_and_comes_back_with_the_storage(
         shutil.rmtree(folder, ignore_errors=True)
         folder.with_suffix(".away").rename(folder)
     wait_until(lambda: state_of(FIRST) == state_of(SECOND) == "ACTIVE", "both HSMs to serve again")
+    wait_until(lambda: answers(blob), "calls to be answered again")
     assert decrypt(blob) == b"kept"
     assert not Finding.objects.filter(kind="storage", resolved_at=None).exists()
 
@@ -161,6 +162,27 @@ def test_all_tokens_lost_is_said_and_comes_back_with_the_storage(
 def _runs(installation: Path) -> list[bool]:
 
     return [runs(hsm_id, installation) for hsm_id in (FIRST, SECOND)]
+
+
+def test_a_folder_that_can_not_be_used_is_said_and_nothing_is_replaced(
+    installation: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file where the folder of tokens should be stands for all that the system refuses: root may read everything."""
+    monkeypatch.setattr(keeper, "REPLACE_AFTER_SECONDS", 0.0)
+    tokens = folder_of(installation, FIRST) / "tokens"
+    blob = encrypt(demo.KEY_ID, b"kept")
+    hsms.stop(Hsm.objects.select_related("cluster").get(hsm_id=FIRST))
+    wait_until(lambda: not runs(FIRST, installation), "the process to end")
+    tokens.rename(tokens.with_name("elsewhere"))
+    tokens.write_text("")
+    hsms.start(Hsm.objects.select_related("cluster").get(hsm_id=FIRST))
+    wait_until(lambda: "can't be used: File exists" in message_of(FIRST), "the reason")
+    assert state_of(FIRST) == "DEGRADED" and decrypt(blob) == b"kept"
+    tokens.unlink()
+    tokens.with_name("elsewhere").rename(tokens)
+    wait_until(lambda: state_of(FIRST) == "ACTIVE", "the HSM to serve again")
+    assert opens_on(FIRST, demo.KEY_ID)
+    assert not (installation / "replaced").exists()
 
 
 def test_key_pairs_that_were_lost_are_made_anew_and_trusted_again(installation: Path) -> None:

@@ -13,7 +13,7 @@ from kmsapp import demo
 from kmsapp.errors import CloudHsmClusterInvalidConfigurationException, KMSInvalidStateException
 from kmsapp.models import KmsKey
 from kmsapp.tests.one_hsm import FIRST, SECOND, labels, opens_on, runs
-from kmsapp.tests.people import call, create_key, decrypt, encrypt
+from kmsapp.tests.people import answers, call, create_key, decrypt, encrypt
 
 
 def test_a_key_that_one_hsm_can_not_store_is_refused_and_the_other_hsm_is_cleaned(installation: Path) -> None:
@@ -33,13 +33,6 @@ def test_a_key_that_one_hsm_can_not_store_is_refused_and_the_other_hsm_is_cleane
     key_id = create_key()
     assert opens_on(FIRST, key_id) and opens_on(SECOND, key_id)
     assert labels(FIRST) == labels(SECOND) == set(MaskedKey.objects.values_list("label", flat=True))
-
-
-def answers(blob: bytes) -> bool:
-    try:
-        return bool(decrypt(blob))
-    except KMSInvalidStateException:
-        return False
 
 
 def test_without_any_hsm_every_call_is_refused_by_name_and_the_service_recovers_by_itself(installation: Path) -> None:

@@ -8,11 +8,10 @@ import resource
 import signal
 import sys
 import time
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from console.serving import checks, credentials, tls
+from console.serving import checks, credentials, seeding, tls
 from console.serving.health import is_healthy
 from console.serving.options import CannotStartError, Options, parse
 from console.serving.processes import KeepsFailingError, Processes
@@ -76,7 +75,7 @@ def _serve(options: Options, started: float) -> int:
         is_new = _check_database(options)
         os.environ["PKCS11_MODULE"] = str(find_module(options.data, announce=say))
         if is_new and not options.empty:
-            _seeding_mark(options).touch()
+            seeding.mark(options.data).touch()
         _prepare(options)
         _run(options, started)
     return 0
@@ -110,7 +109,7 @@ def _check_database(options: Options) -> bool:
 def _has_demo(options: Options) -> bool:
     from kmsapp import demo
 
-    return demo.is_seeded() or _seeding_mark(options).exists()
+    return demo.is_seeded() or seeding.mark(options.data).exists()
 
 
 def _prepare(options: Options) -> None:
@@ -130,11 +129,6 @@ def _prepare(options: Options) -> None:
         database.collect_static_files()
 
 
-def _seeding_mark(options: Options) -> Path:
-    """There from before the demo is seeded until its people's passwords are written: a crash between is made good."""
-    return options.data / "demo-is-being-seeded"
-
-
 def _run(options: Options, started: float) -> None:
     """Run the processes until a signal; whatever ends this ends them."""
     keyring = sealing.Keyring.from_master_key(options.master_key_file.read_bytes())
@@ -142,10 +136,9 @@ def _run(options: Options, started: float) -> None:
     try:
         say("Starting the HSMs …")
         processes.start()
-        _seed(options)
+        # Before it is healthy: whoever has waited for that finds the files, and in aws.env this start's address.
+        people = _people(options)
         _wait_until_healthy(options, processes)
-        people = credentials.read_people(options.data)
-        credentials.write_aws_env(options, people)
         show(options, people, time.monotonic() - started)
         _watch(options, processes)
     finally:
@@ -179,10 +172,18 @@ def _renew_certificate(options: Options, processes: Processes) -> bool:
     return True
 
 
+def _people(options: Options) -> list[dict[str, str]]:
+    """The people whose passwords are known here, and aws.env for one of them. Seeds the demo if it is not all there."""
+    mark = seeding.mark(options.data)
+    if mark.exists():
+        _seed(options)
+    people = credentials.read_people(options.data)
+    credentials.write_aws_env(options, people)
+    mark.unlink(missing_ok=True)
+    return people
+
+
 def _seed(options: Options) -> None:
-    """Seed the demo if this data folder is to have it and has not got all of it."""
-    if not _seeding_mark(options).exists():
-        return
     from kmsapp import demo
 
     say("Making the demo: two HSMs, a cluster, a key store, a key …")
@@ -191,7 +192,6 @@ def _seed(options: Options) -> None:
     except demo.DemoError as error:
         raise KeepsFailingError(f"The demo could not be made. {error} See {options.data / 'log'}.") from error
     credentials.write_people(options.data, people)
-    _seeding_mark(options).unlink()
 
 
 def _wait_until_healthy(options: Options, processes: Processes) -> None:

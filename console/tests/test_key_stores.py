@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from django.test import Client
 
+from console.serving import seeding
 from console.testing import key_store, new_account, person, signed_in_client
 from console.topology import picture
 from kmsapp.models import CustomKeyStore
@@ -144,3 +148,11 @@ def test_healthz_needs_one_active_hsm_in_each_cluster_that_has_any(store: Custom
     hsms.update(state="DEGRADED")
     answer = Client().get("/healthz")
     assert (answer.status_code, store.cluster.cluster_id in answer.json()["status"]) == (503, True)
+
+
+def test_healthz_waits_for_the_demo(settings: Any, tmp_path: Path) -> None:
+    settings.DATA = tmp_path
+    assert Client().get("/healthz").status_code == 200
+    seeding.mark(tmp_path).touch()
+    answer = Client().get("/healthz")
+    assert (answer.status_code, answer.json()["status"]) == (503, "the demo is being made")

@@ -150,6 +150,19 @@ def test_a_start_that_was_killed_while_seeding_is_made_good_by_the_next(tmp_path
     server.stop()
 
 
+def test_who_waits_for_the_first_health_finds_the_demo_and_its_credentials(tmp_path: Path) -> None:
+    server = Server(tmp_path / "data", "--immediate")
+    server.launch()
+    wait_until(lambda: is_healthy(server.url), seconds=60)
+    who = json.loads((server.data / "credentials.json").read_text())
+    environment = (server.data / "aws.env").read_text()
+    store = Casemate(server).boto3("kms").describe_custom_key_stores()["CustomKeyStores"]
+    assert sorted(person["user_name"] for person in who) == ["alice", "bob", "carol", "mallory"]
+    assert f"AWS_ENDPOINT_URL={server.url}\n" in environment
+    assert [row["ConnectionState"] for row in store] == ["CONNECTED"]
+    server.stop()
+
+
 def test_two_servers_run_side_by_side(casemate: Casemate, running: Server) -> None:
     other = Casemate(running)
     assert is_healthy(casemate.url) and is_healthy(other.url)

@@ -16,7 +16,7 @@ from console.context import NAVIGATION_COOKIE, THEME_COOKIE, THEMES
 from console.pages import safe_next
 from console.regions import REGIONS
 from console.requests import ConsoleRequest, signed_in
-from console.serving import troubles
+from console.serving import seeding, troubles
 from hsmapp.models import Cluster
 from hsmapp.states import HsmState
 
@@ -67,10 +67,13 @@ def favicon(request: HttpRequest) -> HttpResponse:
 @require_GET
 @never_cache
 def healthz(request: HttpRequest) -> HttpResponse:
-    """200 when calls can be served: the database answers, and each cluster that has HSMs has one that is active.
+    """200 when calls can be served: the demo is there, the database answers, and each cluster that has HSMs has an
+    active one.
 
     A process of the server that shows no sign of life is named, but calls are served without it for a while: still 200.
     """
+    if seeding.mark(settings.DATA).exists():
+        return JsonResponse({"status": "the demo is being made"}, status=503)
     active, wanted = Q(hsms__wanted=True, hsms__state=HsmState.ACTIVE), Q(hsms__wanted=True)
     try:
         clusters = list(

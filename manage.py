@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Django's command line for Casemate: `python manage.py help` lists the commands."""
+"""Django's command line for Casemate: `.venv/bin/python manage.py help` lists the commands."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
-    from django.core.management import execute_from_command_line
-
+    try:
+        from django.core.management import execute_from_command_line
+    except ModuleNotFoundError:
+        sys.exit("This Python has no Django: say .venv/bin/python manage.py …; bin/serve makes .venv.")
     execute_from_command_line(sys.argv)

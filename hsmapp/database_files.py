@@ -25,6 +25,11 @@ def is_sqlite() -> bool:
     return connection.vendor == "sqlite"
 
 
+def is_there() -> bool:
+    """Whether there is a database. To look into the file would make it."""
+    return not is_sqlite() or path().exists()
+
+
 def copy(target: Path) -> None:
     """Write a consistent copy of the database to a file, whoever reads and writes it meanwhile."""
     connection.ensure_connection()

@@ -7,10 +7,11 @@ import getpass
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils.dateparse import parse_duration
 
 from hsmapp import clock, clock_watch
+from hsmapp.management.installation_command import InstallationCommand
 from hsmapp.models import AccountClock
 from hsmapp.unproven_time import Reason
 
@@ -20,9 +21,8 @@ REASONS = {
 }
 
 
-class Command(BaseCommand):
+class Command(InstallationCommand):
     help = "Show the clocks; move an account's clock; confirm time of which nobody can prove that it passed."
-    requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)

@@ -12,9 +12,10 @@ from dataclasses import fields
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from hsmapp import hsm_processes, hsms, reconcile, sealing, softhsm
+from hsmapp.management.installation_command import InstallationCommand
 from hsmapp.models import Finding, Hsm, MaskedKey, Reconciliation
 from hsmapp.reconcile import Report
 from hsmapp.states import HsmState
@@ -23,12 +24,11 @@ ANSWER_SECONDS = 120.0
 POLL_SECONDS = 0.1
 
 
-class Command(BaseCommand):
+class Command(InstallationCommand):
     help = (
         "List HSMs; compare them with the database; stop or start one; print what a PKCS#11 client needs for a token "
         "(demo and test data only)."
     )
-    requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from argparse import ArgumentParser
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from hsmapp.errors import HsmError
+from hsmapp.management.installation_command import InstallationCommand
 from hsmapp.states import CAPACITY
 from kmsapp import demo
 
 
-class Command(BaseCommand):
+class Command(InstallationCommand):
     help = "Add to the demo. Needs a running server on the same data folder."
-    requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)

@@ -152,7 +152,7 @@ def test_clusters_that_cannot_be_chosen_say_why(client: Client, free: Cluster) -
     page = html(client.get(CREATE))
     for row, reason in {
         bound: "belongs to the custom key store ExampleKeyStore",
-        single: "1 active HSMs in 1 Availability Zones",
+        single: "1 active HSM in 1 Availability Zone",
         inactive: "is INITIALIZED, not ACTIVE",
     }.items():
         radio = page[page.index(f'value="{row.cluster_id}"') :].split("</tr>")[0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from cryptography import x509
 from django.conf import settings
 from django.db.models import Q
+from django.template.defaultfilters import pluralize
 
 from hsmapp import cloudhsm_api, cluster
 from hsmapp.errors import NotEnoughHsmsError
@@ -76,7 +77,7 @@ def require_configuration(row: Cluster) -> None:
     if len(row.subnet_mapping) < needed:
         raise CloudHsmClusterInvalidConfigurationException(
             f"The CloudHSM cluster {row.cluster_id} has private subnets in {len(row.subnet_mapping)} Availability "
-            f"Zones. It needs them in at least {needed}."
+            f"Zone{pluralize(len(row.subnet_mapping))}. It needs them in at least {needed}."
         )
     try:
         cluster.require_enough_hsms(cluster.active_hsms(row.account, row.pk))
@@ -86,8 +87,10 @@ def require_configuration(row: Cluster) -> None:
 
 def too_few_hsms(row: Cluster, error: NotEnoughHsmsError) -> CloudHsmClusterInvalidConfigurationException:
     """AWS's answer to an operation that needs more HSMs than are active."""
+    hsms = f"{error.active} active HSM{pluralize(error.active)}"
+    zones = f"{error.zones} Availability Zone{pluralize(error.zones)}"
     return CloudHsmClusterInvalidConfigurationException(
-        f"The CloudHSM cluster {row.cluster_id} has {error.active} active HSMs in {error.zones} Availability Zones. "
+        f"The CloudHSM cluster {row.cluster_id} has {hsms} in {zones}. "
         f"It needs at least {error.needed} active HSMs in different Availability Zones. Add an HSM and try again."
     )
 

@@ -37,7 +37,7 @@ def test_a_key_is_made_on_every_hsm_and_used_under_its_encryption_context(instal
 def test_create_key_with_one_hsm_stopped_is_refused_and_leaves_nothing(installation: Path) -> None:
     before = (KmsKey.objects.count(), labels(FIRST))
     hsms.stop(Hsm.objects.select_related("cluster").get(hsm_id=SECOND))
-    with pytest.raises(CloudHsmClusterInvalidConfigurationException, match="1 active HSMs in 1 Availability Zones"):
+    with pytest.raises(CloudHsmClusterInvalidConfigurationException, match="1 active HSM in 1 Availability Zone"):
         create_key()
     assert (KmsKey.objects.count(), labels(FIRST)) == before
     hsms.start(Hsm.objects.select_related("cluster").get(hsm_id=SECOND))

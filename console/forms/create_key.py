@@ -23,6 +23,8 @@ MAX_TAGS = tags.TAGS_PER_KEY
 MAX_OTHER_ACCOUNTS = 50
 MAX_DESCRIPTION = 8192
 MAX_ALIAS = 250
+SELECT_A_STORE = "Select a key store."
+NO_STORE_YET = "No key store can be used yet. Make one of them ready as its row says, or create a custom key store."
 
 
 def read_configure(post: QueryDict, choices: Choices, lookups: Lookups) -> Problems:
@@ -42,7 +44,8 @@ def read_key_store(post: QueryDict, choices: Choices, lookups: Lookups) -> Probl
     choices.custom_key_store_id = _text(post, "custom_key_store_id")[:64] or choices.custom_key_store_id
     store = lookups.key_store(choices.custom_key_store_id)
     if store is None:
-        return {"id_custom_key_store_id": "Select a key store."}
+        some = any(not each["NotUsableBecause"] for each in lookups.key_stores)
+        return {"id_custom_key_store_id": SELECT_A_STORE if some else NO_STORE_YET}
     if store["NotUsableBecause"]:
         return {"id_custom_key_store_id": f"{store['CustomKeyStoreName']} can't be used. {store['NotUsableBecause']}"}
     return {}

@@ -13,6 +13,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from console import drafts, steps
+from console.forms.create_key import NO_STORE_YET, SELECT_A_STORE
 from console.models import KeyDraft
 from console.testing import key_store, kms_key, new_account, person, signed_in_client
 from hsmapp import clock
@@ -104,8 +105,9 @@ def test_steps_cannot_be_skipped(wizard: Wizard) -> None:
 
 
 STORES = {
-    "disconnected": ({"state": "DISCONNECTED"}, "DISCONNECTED"),
-    "connecting": ({"state": "CONNECTING"}, "CONNECTING"),
+    "disconnected": ({"state": "DISCONNECTED"}, "DISCONNECTED. Connect it first."),
+    "connecting": ({"state": "CONNECTING"}, "CONNECTING. Wait until it is connected."),
+    "disconnecting": ({"state": "DISCONNECTING"}, "DISCONNECTING. Wait until it is disconnected"),
     "failed": ({"state": "FAILED", "error_code": "INVALID_CREDENTIALS"}, "FAILED"),
     "one HSM": ({"zones": ("us-west-2a",)}, "1 of 2 required"),
     "two HSMs in one zone": ({"zones": ("us-west-2a", "us-west-2a")}, "1 of 2 required Availability Zones"),
@@ -127,6 +129,15 @@ def test_a_key_store_that_cannot_be_used_says_why_and_is_refused(
     assert answer.status_code == 422
     assert reason in answer.content.decode()
     assert leads_to(wizard.get(draft, "labels")) == "key-store"
+
+
+def test_next_without_a_key_store_says_what_can_be_done_about_it(wizard: Wizard) -> None:
+    key_store(wizard.store.account, name="OtherStore")
+    draft = wizard.begin()
+    assert SELECT_A_STORE in wizard.post(draft, "key-store", custom_key_store_id="").content.decode()
+    CustomKeyStore.objects.update(connection_state="DISCONNECTED")
+    page = wizard.post(draft, "key-store", custom_key_store_id="").content.decode()
+    assert NO_STORE_YET in page and SELECT_A_STORE not in page
 
 
 def test_another_accounts_key_store_cannot_be_chosen(wizard: Wizard) -> None:

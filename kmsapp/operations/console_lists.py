@@ -152,7 +152,8 @@ def _not_usable_because(store: CustomKeyStore, active: int, zones: int) -> str:
     """Why no key can be made in the store right now; empty when one can."""
     needed = settings.MIN_ACTIVE_HSMS
     if not store.is_connected:
-        return f"Its connection state is {store.connection_state}. Connect the key store first."
+        how = key_stores.HOW_TO_CONNECT[store.connection_state]
+        return f"Its connection state is {store.connection_state}. {how}"
     if store.cluster.state != ClusterState.ACTIVE:
         return f"Its cluster is {store.cluster.state}, not ACTIVE."
     if active < needed:

@@ -158,7 +158,7 @@ def _require_connected(store: CustomKeyStore) -> None:
     if not store.is_connected:
         raise CustomKeyStoreInvalidStateException(
             f"The custom key store {store.custom_key_store_id} is {store.connection_state}. "
-            "Connect it and try again when its connection state is CONNECTED."
+            f"{key_stores.HOW_TO_CONNECT[store.connection_state]}"
         )
 
 

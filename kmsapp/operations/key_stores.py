@@ -23,6 +23,14 @@ from kmsapp.registry import operation
 
 DESCRIBE_DEFAULT = 1000
 
+# What to do before a key can be created in a store.
+HOW_TO_CONNECT: dict[str, str] = {
+    ConnectionState.DISCONNECTED: "Connect it first.",
+    ConnectionState.CONNECTING: "Wait until it is connected.",
+    ConnectionState.DISCONNECTING: "Wait until it is disconnected, and then connect it.",
+    ConnectionState.FAILED: "Disconnect it, correct the cause of the failure, and then connect it.",
+}
+
 
 def find(call: Call, custom_key_store_id: str, *, lock: bool = False) -> CustomKeyStore:
     """A key store of the caller's account and Region. Raises CustomKeyStoreNotFoundException.

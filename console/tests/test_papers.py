@@ -42,3 +42,11 @@ def test_papers_name_only_files_that_are_there() -> None:
             if not (paper.parent / target).exists():
                 missing.append(f"{paper.relative_to(ROOT)}: {target}")
     assert not missing, missing
+
+
+def test_every_dependency_is_pinned_and_says_what_it_is_for() -> None:
+    pinned = re.compile(r"[\w.-]+==[\w.]+ +# \S.*")
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        lines = [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith(("#", "-r "))]
+        assert lines
+        assert not [line for line in lines if not pinned.fullmatch(line)]

@@ -92,12 +92,30 @@ OTHER_PAGES = {
     "preferences-page": "/keys/preferences/",
     "help": "/help/",
     "help-connecting": "/help/connecting-a-key-store/",
+    "help-creating": "/help/creating-a-key-store/",
     "help-adding-an-hsm": "/help/adding-an-hsm/",
     "help-troubleshooting": "/help/troubleshooting-a-key-store/",
     "help-key-policies": "/help/key-policies/",
     "help-tags": "/help/tags/",
     "not-found": "/keys/00000000-0000-0000-0000-000000000000/",
 }
+
+
+def test_cancel_asks_before_anything_is_thrown_away(watched: walk.Watched) -> None:
+    page = watched.page
+    walk.step_01_sign_in_to_the_console(watched)
+    walk.fill_wizard(watched, "thrown-away")
+    page.get_by_role("link", name="Cancel", exact=True).click()
+    expect(watched.heading()).to_have_text("Leave the wizard")
+    expect(page.get_by_role("button", name="Close navigation")).to_be_visible()
+    watched.look("wizard-cancel")
+    page.get_by_role("link", name="Keep editing").click()
+    expect(watched.heading()).to_have_text("Review")
+    expect(page.get_by_role("main")).to_contain_text("thrown-away")
+    page.get_by_role("link", name="Cancel", exact=True).click()
+    walk.press(watched, "Leave")
+    expect(watched.heading()).to_contain_text("Customer managed keys")
+    expect(page.get_by_role("link", name="thrown-away")).to_have_count(0)
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def create_key_progress(request: ConsoleRequest, draft_id: UUID) -> HttpResponse
         "create_key/progress.html",
         title="Create key",
         crumbs=_crumbs(),
-        section="wizard",
+        section="keys",
         draft=draft,
         stuck=drafts.is_stuck(draft),
     )
@@ -170,9 +170,9 @@ def create_key_cancel(request: ConsoleRequest, draft_id: UUID) -> HttpResponse:
     return page(
         request,
         "create_key/cancel.html",
-        title="Cancel key creation",
+        title="Leave the wizard",
         crumbs=_crumbs(),
-        section="wizard",
+        section="keys",
         draft=draft,
         back=address(draft, back),
     )

@@ -24,7 +24,7 @@ MAX_OTHER_ACCOUNTS = 50
 MAX_DESCRIPTION = 8192
 MAX_ALIAS = 250
 SELECT_A_STORE = "Select a key store."
-NO_STORE_YET = "No key store can be used yet. Make one of them ready as its row says, or create a custom key store."
+NO_STORE_YET = "No key store can be used yet. Do what the row of one says, or choose Create custom key store."
 
 
 def read_configure(post: QueryDict, choices: Choices, lookups: Lookups) -> Problems:

@@ -32,7 +32,7 @@ from kmsapp.models import (
 
 class KmsKeyAdmin(AccountAdmin):
     console_page = ("console:key", "key_id")
-    list_display = ["key_id", "alias_names", "shown_state", "region", "key_spec", "origin", "key_store", "created_at"]
+    list_display = ["key_id", "alias_names", "shown_state", "key_store", "region", "created_at", "key_spec", "origin"]
     list_select_related = ["custom_key_store"]
     list_filter = ["key_state", "region", "origin", ("custom_key_store", admin.RelatedOnlyFieldListFilter)]
     search_fields = ["key_id", "description", "aliases__name"]
@@ -91,7 +91,7 @@ class KmsKeyAdmin(AccountAdmin):
 
     @admin.display(description="tags")
     def tag_list(self, row: KmsKey) -> str:
-        return preformatted("\n".join(map(str, row.tags.all())))
+        return preformatted("\n".join(map(str, row.tags.all())) or "-")
 
     @admin.display(description="audit events")
     def audit_events(self, row: KmsKey) -> str:
@@ -201,13 +201,14 @@ class OutcomeFilter(admin.SimpleListFilter):
 
 
 class OperationFilter(admin.SimpleListFilter):
-    """The operations that are built; their names need no query."""
+    """The operations that are built, by the names that the audit record has for them, which need no query."""
 
     title = "operation"
     parameter_name = "operation"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        names = sorted({name.partition(":")[2] for name in registry.OPERATIONS})
+        recorded = [operation.recorded_as or name for name, operation in registry.OPERATIONS.items()]
+        names = sorted({name.partition(":")[2] for name in recorded})
         return [(name, name) for name in names]
 
     def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:

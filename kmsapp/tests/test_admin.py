@@ -18,6 +18,7 @@ from django.urls import reverse
 from hsmapp import clock
 from hsmapp.account_admin import secret_columns
 from hsmapp.models import Cluster
+from kmsapp import service_models
 from kmsapp.models import AuditEvent, CustomKeyStore, Group, KmsKey, User
 from kmsapp.tests.admin_world import MINE, PASSWORD_HASH, THEIRS, address, client_of, fill, pages, person, secret
 
@@ -61,6 +62,13 @@ def test_every_page_of_every_model_opens_for_staff(alice: Client) -> None:
         )
         assert alice.get(address(model, "changelist"), {"q": MY_WORD}).status_code == 200
     print(f"{len(list(addresses()))} pages of {len(pages())} models")
+
+
+def test_audit_events_are_filtered_by_the_names_that_they_are_recorded_under(alice: Client) -> None:
+    page = alice.get(address(AuditEvent, "changelist")).content.decode()
+    offered = set(re.findall(r"\?operation=(\w+)", page))
+    aws = {name for service in service_models.MODEL_NAMES for name in service_models.service(service).operation_names}
+    assert {"CreateKey", "Decrypt", "ListUsers"} <= offered <= aws
 
 
 def test_every_model_with_an_account_has_a_page() -> None:

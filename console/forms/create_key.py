@@ -25,6 +25,7 @@ MAX_DESCRIPTION = 8192
 MAX_ALIAS = 250
 SELECT_A_STORE = "Select a key store."
 NO_STORE_YET = "No key store can be used yet. Do what the row of one says, or choose Create custom key store."
+NO_STORE = "There is no key store in this Region. Choose Create custom key store."
 
 
 def read_configure(post: QueryDict, choices: Choices, lookups: Lookups) -> Problems:
@@ -44,11 +45,16 @@ def read_key_store(post: QueryDict, choices: Choices, lookups: Lookups) -> Probl
     choices.custom_key_store_id = _text(post, "custom_key_store_id")[:64] or choices.custom_key_store_id
     store = lookups.key_store(choices.custom_key_store_id)
     if store is None:
-        some = any(not each["NotUsableBecause"] for each in lookups.key_stores)
-        return {"id_custom_key_store_id": SELECT_A_STORE if some else NO_STORE_YET}
+        return {"id_custom_key_store_id": _how_to_come_to_a_store(lookups)}
     if store["NotUsableBecause"]:
         return {"id_custom_key_store_id": f"{store['CustomKeyStoreName']} can't be used. {store['NotUsableBecause']}"}
     return {}
+
+
+def _how_to_come_to_a_store(lookups: Lookups) -> str:
+    if not lookups.key_stores:
+        return NO_STORE
+    return NO_STORE_YET if all(store["NotUsableBecause"] for store in lookups.key_stores) else SELECT_A_STORE
 
 
 def read_labels(post: QueryDict, choices: Choices, lookups: Lookups) -> Problems:

@@ -13,7 +13,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from console import drafts, steps
-from console.forms.create_key import NO_STORE_YET, SELECT_A_STORE
+from console.forms.create_key import NO_STORE, NO_STORE_YET, SELECT_A_STORE
 from console.models import KeyDraft
 from console.testing import key_store, kms_key, new_account, person, signed_in_client
 from hsmapp import clock
@@ -138,6 +138,8 @@ def test_next_without_a_key_store_says_what_can_be_done_about_it(wizard: Wizard)
     CustomKeyStore.objects.update(connection_state="DISCONNECTED")
     page = wizard.post(draft, "key-store", custom_key_store_id="").content.decode()
     assert NO_STORE_YET in page and SELECT_A_STORE not in page
+    CustomKeyStore.objects.all().delete()
+    assert NO_STORE in wizard.post(draft, "key-store", custom_key_store_id="").content.decode()
 
 
 def test_another_accounts_key_store_cannot_be_chosen(wizard: Wizard) -> None:

@@ -255,6 +255,14 @@ POLICIES = {
         json.dumps({"Statement": [ALLOW_ALL, {}]}),
         "Statement 2 of the key policy must have",
     ),
+    "a statement about nobody": (
+        json.dumps({"Statement": [{"Effect": "Allow", "Action": "kms:*", "Resource": "*"}]}),
+        "Policy contains a statement with no principal.",
+    ),
+    "a statement with an empty list of people": (
+        json.dumps({"Statement": [ALLOW_ALL | {"Principal": {"AWS": []}}]}),
+        "Policy contains a statement with no principal.",
+    ),
     "NaN": ('{"a": NaN}', "NaN is no JSON value"),
     "a number of 5,000 digits": ('{"a": ' + "1" * 5000 + "}", "a number that is too long"),
     "100,000 nested brackets": ('{"a":' + "[" * 100_000, "larger than 32768 bytes"),

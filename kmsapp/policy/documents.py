@@ -55,3 +55,10 @@ def _require_statement(number: int, statement: object) -> None:
     effect = statement.get("Effect")
     if not isinstance(effect, str) or effect not in _EFFECTS:
         raise MalformedPolicyDocumentException(f"Statement {number} of the key policy must have Effect Allow or Deny.")
+    if not (_names_somebody(statement.get("Principal")) or _names_somebody(statement.get("NotPrincipal"))):
+        raise MalformedPolicyDocumentException("Policy contains a statement with no principal.")  # AWS's own words
+
+
+def _names_somebody(principal: object) -> bool:
+    """Whether a Principal says anything: "*", or an object with a name or a list of names for some kind."""
+    return any(principal.values()) if isinstance(principal, dict) else isinstance(principal, str) and principal != ""

@@ -66,6 +66,10 @@ CREATE_KEY: dict[str, tuple[dict[str, Any], str]] = {
     "policy that is not JSON": ({**IN_STORE, "Policy": "{not JSON"}, "MalformedPolicyDocumentException"),
     "policy that is a list": ({**IN_STORE, "Policy": "[]"}, "MalformedPolicyDocumentException"),
     "policy without a statement": ({**IN_STORE, "Policy": '{"Version": "x"}'}, "MalformedPolicyDocumentException"),
+    "policy about nobody": (
+        {**IN_STORE, "Policy": '{"Statement": {"Effect": "Allow", "Action": "kms:*", "Resource": "*"}}'},
+        "MalformedPolicyDocumentException",
+    ),
     "policy nested 5,000 deep": ({**IN_STORE, "Policy": "[" * 5000 + "]" * 5000}, "MalformedPolicyDocumentException"),
     "policy over 32 KB": ({**IN_STORE, "Policy": json.dumps(POLICY | {"Id": "x" * 32768})}, "LimitExceededException"),
     "policy over 128 KB": ({**IN_STORE, "Policy": json.dumps(POLICY | {"Id": "x" * 131072})}, "ValidationException"),

@@ -64,6 +64,12 @@ def validate(service: str, operation: str, params: Mapping[str, Any]) -> None:
         raise ValidationException(_message(violations))
 
 
+def require(params: Mapping[str, Any], name: str) -> None:
+    """Raise ValidationException without a member that the model leaves to the service to require."""
+    if params.get(name) is None:
+        raise ValidationException(_message([_missing(lower_camel(name))]))
+
+
 def _message(violations: list[Violation]) -> str:
     count = "1 validation error" if len(violations) == 1 else f"{len(violations)} validation errors"
     return f"{count} detected: " + "; ".join(violation.sentence() for violation in violations)

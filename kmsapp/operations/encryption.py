@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kmsapp import access, ciphertext
+from kmsapp import access, ciphertext, shapes
 from kmsapp.call import Call
 from kmsapp.errors import IncorrectKeyException, InvalidCiphertextException
 from kmsapp.operations import cryptography
@@ -34,8 +34,10 @@ def decrypt(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     if params.get("KeyId"):
         call.audit_parameters["keyId"] = params["KeyId"]
     cryptography.refuse_unbuilt(params)
+    # The model has it optional for a dry run that ignores the ciphertext (DryRunModifiers), which is not built.
+    shapes.require(params, "CiphertextBlob")
     context = cryptography.context_of(params)
-    parts = _split(params)
+    parts = _split(params["CiphertextBlob"])
     header = parts.header
     if params.get("KeyId"):
         key = access.key(call, params["KeyId"], "kms:Decrypt", aliases=True)
@@ -51,8 +53,8 @@ def decrypt(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     return {"KeyId": key.arn, "Plaintext": plaintext, "EncryptionAlgorithm": SYMMETRIC_DEFAULT}
 
 
-def _split(params: dict[str, Any]) -> ciphertext.Parts:
+def _split(blob: bytes) -> ciphertext.Parts:
     try:
-        return ciphertext.split(params.get("CiphertextBlob") or b"")
+        return ciphertext.split(blob)
     except ciphertext.MalformedError as error:
         raise InvalidCiphertextException() from error

@@ -39,3 +39,8 @@ def test_a_member_that_asks_for_another_answer_is_refused_and_not_ignored(instal
             use()
     with pytest.raises(UnsupportedOperationException, match="DryRunModifiers is not built"):
         call("Decrypt", KeyId=demo.KEY_ID, DryRun=True, DryRunModifiers=["IGNORE_CIPHERTEXT"])
+
+
+def test_decrypt_without_a_ciphertext_says_what_is_missing(installation: Path) -> None:
+    with pytest.raises(ValidationException, match=r"Value null at .ciphertextBlob. .* Member must not be null"):
+        call("Decrypt", KeyId=demo.KEY_ID)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import datetime
 import os
 import resource
-import signal
 import sys
 import time
-from types import FrameType
 from typing import NoReturn
 
-from console.serving import checks, credentials, seeding, tls
+from console.serving import checks, credentials, seeding, stopping, tls
 from console.serving.health import is_healthy
 from console.serving.options import CannotStartError, Options, parse
 from console.serving.processes import KeepsFailingError, Processes
@@ -25,15 +23,10 @@ CERTIFICATE_SECONDS = 10.0
 CERTIFICATE_AGAIN_SECONDS = 600.0
 
 
-class StopRequested(BaseException):
-    """Ctrl-C, SIGTERM or SIGHUP."""
-
-
 def main(arguments: list[str]) -> int:
-    """Serve until told to stop; return the exit code: 0 stopped, 1 something kept failing, 2 can't start."""
+    """Serve; return the exit code: 1 something kept failing, 2 can't start. Raises StopRequested when told to stop."""
     started = time.monotonic()
     os.umask(0o077)  # what it keeps is its owner's only
-    _stop_on_signals()
     try:
         options = parse(arguments)
         claim = checks.claim_port(options)
@@ -47,21 +40,6 @@ def main(arguments: list[str]) -> int:
     except KeepsFailingError as error:
         print(error, file=sys.stderr)
         return 1
-    except StopRequested:
-        return 0
-
-
-def _stop_on_signals() -> None:
-    """Turn the first signal into StopRequested, and ignore further ones: the stop has its own time limit."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        for each in numbers:
-            signal.signal(each, signal.SIG_IGN)
-        raise StopRequested
-
-    for number in numbers:
-        signal.signal(number, handle)
 
 
 def _serve(options: Options, started: float) -> int:
@@ -72,11 +50,13 @@ def _serve(options: Options, started: float) -> int:
     with checks.folder_lock(options.data):
         checks.check_restore(options.data)
         _set_up_django(options)
+        stopping.check()
         is_new = _check_database(options)
         os.environ["PKCS11_MODULE"] = str(find_module(options.data, announce=say))
         if is_new and not options.empty:
             seeding.mark(options.data).touch()
         _prepare(options)
+        stopping.check()
         _run(options, started)
     return 0
 
@@ -136,6 +116,7 @@ def _run(options: Options, started: float) -> None:
     try:
         say("Starting the HSMs …")
         processes.start()
+        stopping.check()
         # Before it is healthy: whoever has waited for that finds the files, and in aws.env this start's address.
         people = _people(options)
         _wait_until_healthy(options, processes)
@@ -150,6 +131,7 @@ def _watch(options: Options, processes: Processes) -> NoReturn:
     look_at_certificate = time.monotonic() + CERTIFICATE_SECONDS
     while True:
         time.sleep(WATCH_SECONDS)
+        stopping.check()
         processes.tend()
         if options.tls and time.monotonic() >= look_at_certificate:
             looked = _renew_certificate(options, processes)
@@ -198,6 +180,7 @@ def _wait_until_healthy(options: Options, processes: Processes) -> None:
     deadline = time.monotonic() + HEALTHY_SECONDS
     ca_file = tls.root_path(options.data) if options.tls else None
     while not is_healthy(options.url, ca_file=ca_file):
+        stopping.check()
         processes.tend()
         if time.monotonic() > deadline:
             raise KeepsFailingError(

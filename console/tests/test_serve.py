@@ -98,14 +98,43 @@ def test_no_process_is_left_though_an_hsm_is_frozen(running: Server, number: int
     assert not is_healthy(running.url)
 
 
-def test_ctrl_c_during_the_start_leaves_no_process(tmp_path: Path) -> None:
-    for seconds in (0.3, 1.0, 2.0, 3.5):
-        server = Server(tmp_path / f"after {seconds}", "--immediate")
-        server.launch()
-        time.sleep(seconds)
-        server.stop(signal.SIGINT)
-        assert "Traceback" not in server.output_text()
-        assert server.process is not None and server.process.returncode == 0, server.output_text()
+@pytest.mark.parametrize("seconds", [0.0, 0.2, 1.0, 2.0, 3.5])
+def test_ctrl_c_during_the_start_leaves_no_process(tmp_path: Path, seconds: float) -> None:
+    server = Server(tmp_path / "data", "--immediate")
+    server.launch()
+    wait_until(lambda: can_be_stopped(server), seconds=START_SECONDS)  # before that, Python itself ends at Ctrl-C
+    time.sleep(seconds)
+    server.stop(signal.SIGINT)
+    assert "Traceback" not in server.output_text()
+    assert server.process is not None and server.process.returncode == 0, server.output_text()
+
+
+def can_be_stopped(server: Server) -> bool:
+    """Whether it has taken SIGTERM into its own hands."""
+    assert server.process is not None
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:")).split()[1]
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def test_a_request_to_stop_that_python_drops_is_not_forgotten() -> None:
+    """An exception is dropped that is raised while an object is destroyed."""
+    script = """
+import os, signal
+from console.serving import stopping
+class Dropped:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+stopping.on_signals()
+Dropped()
+try:
+    stopping.check()
+except stopping.StopRequested:
+    print("stopped")
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "Exception ignored in" in done.stderr
+    assert done.stdout == "stopped\n"
 
 
 @pytest.mark.alone

@@ -111,6 +111,7 @@ class Processes:
         web_deadline = time.monotonic() + WEB_STOP_SECONDS
         _signal_all([self.web, self.jobs], signal.SIGTERM)
         _wait_for([self.web, self.jobs], web_deadline)
+        _signal_all([self.web], signal.SIGKILL)  # granian may sleep, beside workers that it replaces
         _signal_all([self.supervisor], signal.SIGTERM)
         _wait_for(self.children, deadline)
         # Also to groups whose leader has ended: a worker may have outlived it.

@@ -21,6 +21,8 @@ from kmsapp.testing import ROOT, Casemate, Server
 from kmsapp.tests.crash import aim
 from kmsapp.tests.crash.victims import VICTIMS
 
+# Whether the kill has been: what begins a call must not wait for a server that is dead.
+IsStruck = Callable[[], bool]
 BETWEEN = "between two calls"
 MISSED_SECONDS = 2.0
 
@@ -78,7 +80,7 @@ class Gun:
     def _marks(self) -> Path:
         return self.casemate.data.parent / "marks"
 
-    def shoot(self, victim: str, step: Step, begin: Callable[[], None]) -> None:
+    def shoot(self, victim: str, step: Step, begin: Callable[[IsStruck], None]) -> None:
         """Have a call begun, kill the victim when the call has come to the step (NONE: whenever).
 
         On a busy machine a call can get past a step unseen, so another one is begun until one was struck.
@@ -96,16 +98,21 @@ class Gun:
             self.casemate.server.start()
         self._forget_the_dead()
 
-    def _fire(self, step: Step, pid: int, begin: Callable[[], None]) -> dict[str, Any]:
+    def _fire(self, step: Step, pid: int, begin: Callable[[IsStruck], None]) -> dict[str, Any]:
         """What was struck; nothing if the process was gone already."""
         self.casemate.server.remember()
         with self._aiming(step, pid) as watcher:
-            assert watcher.stdout is not None
-            assert watcher.stdout.readline() == "ready\n"
-            begin()
-            while not select.select([watcher.stdout], [], [], MISSED_SECONDS)[0]:
-                begin()
-            line = watcher.stdout.readline()
+            said = watcher.stdout
+            assert said is not None
+            assert said.readline() == "ready\n"
+
+            def is_struck(within_seconds: float = 0.0) -> bool:
+                return bool(select.select([said], [], [], within_seconds)[0])
+
+            begin(is_struck)
+            while not is_struck(MISSED_SECONDS):
+                begin(is_struck)
+            line = said.readline()
         assert line, f"no call came to {step.name} in {aim.DEADLINE_SECONDS} s:\n{self.casemate.server.logs()}"
         shot: dict[str, Any] = json.loads(line)
         return shot

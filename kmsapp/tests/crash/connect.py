@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from hsmapp.steps import CONNECT
 from kmsapp.testing import WAIT_SECONDS, Casemate
-from kmsapp.tests.crash.campaign import Gun, Struck, aims, server_with_marks
+from kmsapp.tests.crash.campaign import Gun, IsStruck, Struck, aims, server_with_marks
 from kmsapp.tests.crash.makers import STORE
 from kmsapp.tests.crash.victims import IN_TURN
 from kmsapp.tests.remains import query
@@ -78,25 +78,30 @@ class Store:
         found: list[str] = []
 
         def ask() -> bool:
-            answer = self._attempt(self._kms.describe_custom_key_stores, CustomKeyStoreId=STORE)
-            found[:] = [answer["CustomKeyStores"][0]["ConnectionState"]] if answer else []
-            return bool(found)
+            found[:] = [self._shown_state()]
+            return bool(found[0])
 
         self._casemate.wait_until(ask, "an answer")
         return found[0]
 
-    def disconnect(self) -> None:
+    def _shown_state(self) -> str:
+        """Empty if nobody answers."""
+        answer = self._attempt(self._kms.describe_custom_key_stores, CustomKeyStoreId=STORE)
+        return str(answer["CustomKeyStores"][0]["ConnectionState"]) if answer else ""
+
+    def disconnect(self, unless: IsStruck = lambda: False) -> None:
+        """unless: it is not to wait for that any more."""
         self.wait_for_the_call()
-        self._casemate.wait_until(self._is_disconnected, "DISCONNECTED")
+        self._casemate.wait_until(lambda: unless() or self._is_disconnected(), "DISCONNECTED")
 
     def _is_disconnected(self) -> bool:
-        state = self.state()
-        if state not in {"DISCONNECTED", "DISCONNECTING"}:
+        state = self._shown_state()
+        if state not in {"", "DISCONNECTED", "DISCONNECTING"}:
             self._attempt(self._kms.disconnect_custom_key_store, CustomKeyStoreId=STORE)
         return state == "DISCONNECTED"
 
-    def begin_to_connect(self) -> None:
-        self.disconnect()
+    def begin_to_connect(self, is_struck: IsStruck) -> None:
+        self.disconnect(unless=is_struck)
         self._call = threading.Thread(target=self._connect)
         self._call.start()
 

@@ -74,7 +74,7 @@ def kill_under_create_key(folder: Path, *, kills: int, each: int) -> Report:
 
 def shoot(gun: Gun, makers: Makers, victim: str, step: Step) -> None:
     """One kill; then keys are made again, on both HSMs."""
-    gun.shoot(victim, step, makers.going.set)
+    gun.shoot(victim, step, lambda is_struck: makers.going.set())
     before = len(makers.made)
     gun.casemate.wait_until(lambda: len(makers.made) > before, f"a key to be made after a kill of {victim}")
     makers.pause()

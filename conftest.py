@@ -31,6 +31,10 @@ expect.set_options(timeout=20_000)
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
 
+# Files whose tests take half a minute and more, together.
+LONGEST = {"test_crash", "test_restore", "test_browser_key_stores", "test_browser_walk", "test_audit_survives_kills"}
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """bin/checks.py runs the two parts one after the other, and shows what both have counted."""
     group = parser.getgroup("casemate")
@@ -39,12 +43,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--counts", type=Path, help="append what the tests counted to this file instead of showing it")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the tests of the other part. (Not by -m, which may be given beside it.)"""
     part = config.getoption("--part")
     others = [item for item in items if part and (part == "alone") != bool(item.get_closest_marker("alone"))]
     config.hook.pytest_deselected(items=others)
-    items[:] = [item for item in items if item not in others]
+    chosen = [item for item in items if item not in others]
+    # Two processes end at about the same time if what takes longest does not come last.
+    items[:] = sorted(chosen, key=lambda item: item.path.stem not in LONGEST)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

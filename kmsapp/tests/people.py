@@ -29,6 +29,14 @@ def encrypt(key_id: str, plaintext: bytes, **params: Any) -> bytes:
     return blob
 
 
+def encrypts(key_id: str) -> bool:
+    """Whether an HSM answers for the key now."""
+    try:
+        return bool(encrypt(key_id, b"x"))
+    except KMSInvalidStateException:
+        return False
+
+
 def decrypt(blob: bytes, **params: Any) -> bytes:
     plaintext: bytes = call("Decrypt", CiphertextBlob=blob, **params)["Plaintext"]
     return plaintext

@@ -21,7 +21,7 @@ from kmsapp.errors import (
 )
 from kmsapp.models import CustomKeyStore
 from kmsapp.tests.one_hsm import FIRST, SECOND, kill, logged_in, opens_on
-from kmsapp.tests.people import call, create_key, decrypt, encrypt
+from kmsapp.tests.people import call, create_key, decrypt, encrypt, encrypts
 
 
 def test_keys_of_a_disconnected_store_are_unavailable_until_it_connects_again(installation: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_refused_password_is_not_tried_again_until_the_user_is_locked(installa
         with logged_in(hsm_id) as hsm:
             hsm.call("change_password", {"user": "kmsuser", "password": right}, deadline_seconds=5)
     credentials.set_password(store.credential, right)
-    wait_until(lambda: encrypt(demo.KEY_ID, b"x"), "encryption to work again")
+    wait_until(lambda: encrypts(demo.KEY_ID), "encryption to work again")
 
 
 def test_a_connect_that_was_overtaken_by_another_changes_nothing(

@@ -17,6 +17,7 @@ from django.core.management import call_command
 from playwright.sync_api import expect
 
 from hsmapp.models import Hsm
+from hsmapp.parent import die_with_parent
 from hsmapp.softhsm import find_module
 from hsmapp.testing import load_database, save_database, wait_until
 from kmsapp import demo
@@ -72,6 +73,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keep the tests away from the data folder of the checkout, and from the network once SoftHSM is there."""
+    if hasattr(config, "workerinput"):
+        die_with_parent(os.getppid())  # one of two processes of bin/test; left alone it would first end its test
     os.environ.setdefault("SOFTHSM2_MODULE", str(find_module(Path(sys.prefix))))
     settings.PKCS11_MODULE = os.environ["SOFTHSM2_MODULE"]
     settings.DATA = Path(tempfile.mkdtemp(prefix="casemate-tests-"))

@@ -9,8 +9,7 @@ import http.client
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlencode, urlsplit
 
@@ -19,6 +18,7 @@ from playwright.sync_api import Browser, expect
 
 from console.tests import walk
 from console.tests.test_browser_walk import open_page
+from hsmapp.testing import wait_until
 from kmsapp.testing import ROOT, Casemate, clean_environment
 
 SECOND_HSM = "hsm-zyxwvutsrqp"
@@ -38,13 +38,6 @@ def hsm_command(casemate: Casemate, verb: str) -> None:
     environment = {**clean_environment(), "CASEMATE_DATA": str(casemate.data)}
     command = [sys.executable, "manage.py", "hsm", verb, SECOND_HSM]
     subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=30)
-
-
-def wait_until(done: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 30
-    while not done():
-        assert time.monotonic() < deadline, f"waited 30 s for {what}"
-        time.sleep(0.05)
 
 
 def states_of_hsms(casemate: Casemate) -> list[str]:

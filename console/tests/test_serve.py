@@ -217,7 +217,7 @@ def test_what_dies_is_started_again(running: Server) -> None:
             return False
         return not new & hsms and is_healthy(running.url)
 
-    wait_until(is_back, seconds=20)
+    wait_until(is_back, seconds=START_SECONDS)
     assert running.process is not None and running.process.poll() is None
 
 

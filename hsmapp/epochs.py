@@ -14,7 +14,8 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
-from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F
 
 from hsmapp.models import Epoch
@@ -37,9 +38,11 @@ def forget_all() -> None:
 
 
 class _Reading(threading.local):
-    """The epochs that the request of this thread has read; None outside of a request."""
+    """The epochs that the request of this thread has read, and the connection it reads with; None outside of one."""
 
     numbers: dict[str, int] | None = None
+    # Django finds a thread's connection through two proxies, which takes longer than to look a fact up.
+    database: BaseDatabaseWrapper | None = None
 
 
 _reading = _Reading()
@@ -48,12 +51,12 @@ _reading = _Reading()
 @contextmanager
 def one_reading() -> Iterator[None]:
     """Within this block, which is one request on this thread, an account's epoch is read from the database once."""
-    before = _reading.numbers
-    _reading.numbers = {}
+    before = _reading.numbers, _reading.database
+    _reading.numbers, _reading.database = {}, connections[DEFAULT_DB_ALIAS]
     try:
         yield
     finally:
-        _reading.numbers = before
+        _reading.numbers, _reading.database = before
 
 
 def raise_epoch(account: str) -> None:
@@ -69,18 +72,26 @@ def raise_epoch(account: str) -> None:
 
 def current(account: str) -> int:
     """The account's epoch, as this request has read it if it has."""
+    return _current(account, _database())
+
+
+def _database() -> BaseDatabaseWrapper:
+    database = _reading.database
+    return connections[DEFAULT_DB_ALIAS] if database is None else database
+
+
+def _current(account: str, database: BaseDatabaseWrapper) -> int:
     numbers = _reading.numbers
-    if numbers is None or connection.in_atomic_block:
-        return _read(account)
+    if numbers is None or database.in_atomic_block:
+        return _read(account, database)
     number = numbers.get(account)
     if number is None:
-        number = numbers[account] = _read(account)
+        number = numbers[account] = _read(account, database)
     return number
 
 
-def _read(account: str) -> int:
+def _read(account: str, database: BaseDatabaseWrapper) -> int:
     """One indexed read, past Django's cursors, because this is on the path of every call."""
-    database = connections[DEFAULT_DB_ALIAS]
     if database.connection is None:
         database.ensure_connection()
     with database.wrap_database_errors:
@@ -102,9 +113,10 @@ class Cached(Generic[Value]):
 
         epoch: the account's epoch if the caller has just read it (one read serves a whole request).
         """
-        if connection.in_atomic_block:
+        database = _database()
+        if database.in_atomic_block:
             return read()  # what this transaction sees may be rolled back, and must not outlive it in a cache
-        number = current(account) if epoch is None else epoch
+        number = _current(account, database) if epoch is None else epoch
         known = self._facts.get((account, key))
         if known is not None and known[0] == number:
             return known[1]

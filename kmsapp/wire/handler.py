@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from django.db import close_old_connections, connections
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from hsmapp import clock, epochs
 from kmsapp import dispatch, service_models
@@ -366,9 +366,10 @@ INSTALLED = Seams(call=dispatch.call, refuse=dispatch.refuse, find_credential=cr
 
 def handle(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """The WSGI callable for requests that `is_wire` names."""
-    close_old_connections()
+    database = connections[DEFAULT_DB_ALIAS]  # the only one; Django's close_old_connections looks for more
+    database.close_if_unusable_or_obsolete()
     try:
         with epochs.one_reading():
             return answer(environ, start_response, INSTALLED)
     finally:
-        close_old_connections()
+        database.close_if_unusable_or_obsolete()

@@ -142,19 +142,21 @@ def on_any_hsm(hsms: Pool, ask: Ask[Answer]) -> Answer:
     deadline = Deadline(CALL_SECONDS)
     refusals: dict[str, str] = {}
     for _ in range(2):  # a second round for the case that all connections at hand were those of a process that ended
-        for hsm_id in hsms.ready(wait_seconds=deadline.left_seconds):
-            if deadline.is_over:
-                break
+        asked: set[str] = set()
+        while not deadline.is_over and (lent := hsms.lend(asked, wait_seconds=deadline.left_seconds)) is not None:
+            hsm_id, connection = lent
+            asked.add(hsm_id)
             try:
-                with hsms.connection(hsm_id) as connection:
-                    return ask(connection, deadline)
+                return ask(connection, deadline)
             except HsmUnreachableError:
-                continue
+                connection.close()
             except HsmAnswerError as error:
                 if error.name in _BAD_HERE:
                     refusals[hsm_id] = error.name
                 elif error.name not in ELSEWHERE:
                     raise
+            finally:
+                hsms.give_back(hsm_id, connection)
         if refusals:
             raise RefusedEverywhereError(refusals)
     raise NoHsmAnswersError("No HSM of the cluster answers.")

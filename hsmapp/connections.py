@@ -12,7 +12,7 @@ import logging
 import select
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -106,32 +106,43 @@ class Pool:
             connection.close()
             raise
         finally:
-            self._give_back(hsm_id, connection)
+            self.give_back(hsm_id, connection)
 
-    def ready(self, *, wait_seconds: float = WAIT_SECONDS) -> list[str]:
-        """Ids of the HSMs with a connection at hand, the one first that will answer soonest; waits while there is none.
+    def lend(self, asked: Container[str], *, wait_seconds: float = WAIT_SECONDS) -> tuple[str, Connection] | None:
+        """Lend a connection to the HSM that will answer soonest of those that have one at hand and are not among
+        `asked`; `give_back` takes it. None if there is no further one; waits for the first.
 
+        The connection may be one that its HSM has ended meanwhile: to use it says so at once.
         Raises: NoHsmAnswersError when none has come in time: within WAIT_SECONDS of when there last was one, so that
         calls do not queue up behind HSMs that have been away for longer.
         """
-        end = time.monotonic() + wait_seconds
+        end = 0.0
         with self._changed:
             while True:
                 now = time.monotonic()
-                ready = [member for member in self._members.values() if member.idle]
-                if ready:
+                member = self._soonest(asked, now)
+                if member is not None:
                     self._last_ready = now
-                    self._turn += 1
-                    start = self._turn % len(ready)
-                    # Sorting is stable: among equals another one is first each time.
-                    in_turn = ready[start:] + ready[:start]
-                    in_turn.sort(key=lambda member: member.reluctance(now))
-                    return [member.hsm_id for member in in_turn]
+                    connection = member.idle.pop()
+                    member.under_way[connection] = now
+                    return member.hsm_id, connection
                 self._wanted.set()
+                if asked:
+                    return None
+                end = end or now + wait_seconds
                 left = min(end, self._last_ready + WAIT_SECONDS) - now
                 if left <= 0 or not self._thread.is_alive():
                     raise NoHsmAnswersError("No HSM of the cluster answers.")
                 self._changed.wait(left)
+
+    def _soonest(self, asked: Container[str], now: float) -> Member | None:
+        ready = [member for member in self._members.values() if member.idle and member.hsm_id not in asked]
+        if not ready:
+            return None
+        # Among equals another one is first each time.
+        self._turn += 1
+        start = self._turn % len(ready)
+        return min(ready[start:] + ready[:start], key=lambda member: member.reluctance(now))
 
     def _take(self, hsm_id: str, deadline: float) -> Connection:
         with self._changed:
@@ -149,7 +160,8 @@ class Pool:
                     raise HsmUnreachableError(f"no connection to {hsm_id} is ready")
                 self._changed.wait(left)
 
-    def _give_back(self, hsm_id: str, connection: Connection) -> None:
+    def give_back(self, hsm_id: str, connection: Connection) -> None:
+        """Take a lent connection back; what has closed it has closed all others to that HSM."""
         with self._changed:
             member = self._members.get(hsm_id)
             if member is None or member.under_way.pop(connection, None) is None:

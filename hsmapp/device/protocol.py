@@ -23,6 +23,7 @@ import msgpack
 
 MAX_FRAME_BYTES = 64 * 1024
 HEADER = struct.Struct(">I")
+_TIMEVAL = struct.Struct("ll")
 
 ROLE_ADMIN = "admin"
 ROLE_CRYPTO_USER = "crypto-user"
@@ -134,8 +135,10 @@ class Connection:
     """A blocking connection to one HSM process."""
 
     def __init__(self, connected: socket.socket) -> None:
+        # The kernel watches the time. Python's own timeouts cost one more system call for each send and each receive.
+        connected.settimeout(None)
         self._socket: socket.socket | None = connected
-        self._timeout = connected.gettimeout()
+        self._timeout = 0.0  # seconds that the kernel waits; 0 for ever
 
     @classmethod
     def connect(cls, path: str | Path, timeout: float = 0.1) -> Connection:
@@ -229,7 +232,9 @@ class Connection:
             raise TimeoutError("deadline")
         # Setting a timeout is a system call, so an unchanged one is left alone.
         if self._socket is not None and seconds != self._timeout:
-            self._socket.settimeout(seconds)
+            whole, microseconds = divmod(max(int(seconds * 1_000_000), 1), 1_000_000)
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                self._socket.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL.pack(whole, microseconds))
             self._timeout = seconds
 
 

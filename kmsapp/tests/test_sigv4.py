@@ -420,6 +420,52 @@ def test_a_changed_secret_never_meets_the_old_signing_key() -> None:
     assert keys.get(authorization, b"new")[0] == sigv4.signing_key(b"new", "20150830", "us-west-2", "kms")
 
 
+# Headers that were read before
+
+
+def test_what_a_proved_header_said_proves_no_other_signature() -> None:
+    good = signed()
+    verify(good, service="kms")
+    assert sigv4.PROVED_HEADERS.find(good.headers["authorization"]) == sigv4.parse_authorization(good)
+    for bent in (flip_signature(good), good._replace(body=b"x"), signed(secret=b"guess")):
+        assert sigv4.PROVED_HEADERS.find(bent.headers["authorization"]) is not None
+        with pytest.raises(InvalidSignatureException, match="does not match"):
+            verify(bent, service="kms")
+    verify(good, service="kms")
+
+
+def test_a_proved_header_is_judged_anew_each_time() -> None:
+    good = signed()
+    verify(good, service="kms")
+    with pytest.raises(InvalidSignatureException, match="Signature expired"):
+        verify(good, service="kms", now=NOW + datetime.timedelta(minutes=6))
+    with pytest.raises(InvalidSignatureException, match="scoped to correct service"):
+        verify(good, service="sts")
+    with pytest.raises(InvalidSignatureException, match="'x-amz-more' must be a 'SignedHeader'"):
+        verify(with_header("x-amz-more", "unsigned")(good), service="kms")
+    with pytest.raises(IncompleteSignatureException, match="existence of either"):
+        verify(with_header("x-amz-date", None)(good), service="kms")
+
+
+def test_headers_are_kept_only_once_proved_and_are_bounded() -> None:
+    known = sigv4.ProvedHeaders(size=3)
+    authorization = sigv4.parse_authorization(signed())
+    for region in ("us-east-1", "us-east-2", "us-west-1", "us-west-2"):
+        assert known.find(authorization.header.replace("us-west-2", region)) is None
+        known.remember(authorization._replace(header=authorization.header.replace("us-west-2", region)))
+        assert len(known) <= 3
+    assert known.find(authorization.header) == authorization
+
+
+def test_a_header_whose_signature_is_not_last_is_read_each_time() -> None:
+    known = sigv4.ProvedHeaders()
+    algorithm, _, rest = signed().headers["authorization"].partition(" ")
+    turned = authorized_by(f"{algorithm} {', '.join(reversed(rest.split(', ')))}")
+    assert verify(turned, service="kms").region == "us-west-2"
+    known.remember(sigv4.parse_authorization(turned))
+    assert len(known) == 0
+
+
 # botocore as the other side
 
 

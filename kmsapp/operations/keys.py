@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hsmapp import epochs
 from kmsapp import access, paging
 from kmsapp.call import Call
 from kmsapp.key_facts import shown_state
@@ -11,6 +12,9 @@ from kmsapp.models import KmsKey
 from kmsapp.registry import operation
 
 LIST_KEYS_DEFAULT = 100
+
+# The SDKs' clients describe a key as often as they use it, and a query takes longer than all the rest of the call.
+_described: epochs.Cached[dict[str, Any]] = epochs.Cached()
 
 
 def key_metadata(key: KmsKey) -> dict[str, Any]:
@@ -50,7 +54,8 @@ def describe_key(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """https://docs.aws.amazon.com/kms/latest/APIReference/API_DescribeKey.html"""
     call.audit_parameters["keyId"] = params["KeyId"]
     found = access.key(call, params["KeyId"], "kms:DescribeKey", aliases=True)
-    return {"KeyMetadata": key_metadata(key_row(found.pk))}
+    described = _described.get(found.account, found.pk, lambda: key_metadata(key_row(found.pk)))
+    return {"KeyMetadata": dict(described)}
 
 
 @operation("kms:ListKeys", read_only=True)

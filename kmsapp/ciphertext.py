@@ -8,6 +8,7 @@ The associated data of the AES-GCM operation bind the header, the key store and 
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,6 +40,10 @@ class Header:
 
     def encode(self) -> bytes:
         """Return the 57 bytes. Raises ValueError if a part has the wrong length (our bug, never the caller's)."""
+        return self._encoded
+
+    @functools.cached_property
+    def _encoded(self) -> bytes:
         if len(self.material_id) != 32:
             raise ValueError("a material id has 32 bytes")
         form, digits = (

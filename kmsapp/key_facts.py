@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from hsmapp import epochs
 from hsmapp.cluster import Material
-from kmsapp import arns, key_states
+from kmsapp import arns, ciphertext, key_states
 from kmsapp.models import Alias, KmsKey
 
 
@@ -25,9 +26,16 @@ class KeyFacts:
     custom_key_store_id: str  # empty: the default key store
     material: Material | None
 
-    @property
+    @cached_property
     def arn(self) -> str:
         return arns.key_arn(self.region, self.account, self.key_id)
+
+    @cached_property
+    def ciphertext_header(self) -> ciphertext.Header:
+        """What its ciphertexts begin with. Raises ValueError if it has no material."""
+        if self.material is None:
+            raise ValueError("a key without material encrypts nothing")
+        return ciphertext.Header(self.account, self.key_id, bytes.fromhex(self.material.backing_key_id))
 
 
 _keys: epochs.Cached[KeyFacts | None] = epochs.Cached()

@@ -95,8 +95,7 @@ def end_dry_run(params: Mapping[str, Any]) -> None:
 
 def seal(key: KeyFacts, plaintext: bytes, context: Mapping[str, str]) -> bytes:
     """Return the CiphertextBlob."""
-    material = _material(key)
-    header = ciphertext.Header(key.account, key.key_id, bytes.fromhex(material.backing_key_id))
+    material, header = _material(key), key.ciphertext_header
     aad = ciphertext.associated_data(header.encode(), key_store_id=key.custom_key_store_id, context=context)
     try:
         iv, sealed = cluster.encrypt(material, plaintext, aad=aad)

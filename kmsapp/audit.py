@@ -19,13 +19,13 @@ import os
 import secrets
 import threading
 import time
-import uuid
 from pathlib import Path
 from typing import IO, Any
 
 from django.conf import settings
 
 from hsmapp import clock
+from kmsapp import ids
 from kmsapp.call import Call
 from kmsapp.errors import KmsError
 from kmsapp.models import AuditChain, AuditEvent
@@ -33,6 +33,8 @@ from kmsapp.models import AuditChain, AuditEvent
 logger = logging.getLogger(__name__)
 
 FSYNC_SECONDS = 0.05
+# Kept, because json.dumps makes a new one for each call that has options.
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 Event = dict[str, Any]
 
 _SOURCES = {
@@ -50,7 +52,7 @@ def event(call: Call, *, error: KmsError | None = None, response: Event | None =
     record: Event = {
         "eventVersion": "1.11",
         "userIdentity": _user_identity(call),
-        "eventTime": clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "eventTime": clock.now().isoformat(timespec="seconds").replace("+00:00", "Z"),
         "eventSource": _SOURCES[service],
         "eventName": name,
         "awsRegion": caller.region,
@@ -59,7 +61,7 @@ def event(call: Call, *, error: KmsError | None = None, response: Event | None =
         "requestParameters": call.audit_parameters or None,
         "responseElements": response,
         "requestID": call.request_id,
-        "eventID": str(uuid.uuid4()),
+        "eventID": ids.new_uuid(),
         "readOnly": call.read_only,
         "resources": [{"accountId": caller.account, "type": "AWS::KMS::Key", "ARN": arn} for arn in call.resources],
         "eventType": "AwsApiCall",
@@ -131,6 +133,7 @@ class ChainFile:
         self.chain_id = f"{clock.now():%Y%m%dT%H%M%S}-{os.getpid()}-{secrets.token_hex(4)}"
         self.path = folder / f"{self.chain_id}.jsonl"
         self._hash = hashlib.sha256(self.chain_id.encode()).hexdigest()
+        self._end = 0  # of the last whole line
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         self._file: IO[bytes] = os.fdopen(descriptor, "ab", buffering=0)
@@ -142,13 +145,15 @@ class ChainFile:
         threading.Thread(target=self._keep_synced, name="audit fsync", daemon=True).start()
 
     def append(self, record: Event) -> None:
-        text = json.dumps(record, separators=(",", ":"))
+        text = _ENCODER.encode(record)
         with self._lock:
             link = hashlib.sha256((self._hash + text).encode()).hexdigest()
             line = f'{{"chain":"{link}","event":{text}}}\n'.encode()
             self._write(line)
             self._hash = link
-        self._unsynced.set()
+        # What is set already is cleared only before the next fsync, which then takes this line with it.
+        if not self._unsynced.is_set():
+            self._unsynced.set()
 
     def close(self) -> None:
         """End the file: no call of this process is under way any more."""
@@ -158,10 +163,10 @@ class ChainFile:
 
     def _write(self, line: bytes) -> None:
         """Write the whole line or nothing: the next record must not be glued to a half one (a disk that fills up)."""
-        end = os.fstat(self._file.fileno()).st_size  # not tell(), which stays where a short write ended
         if self._file.write(line) != len(line):
-            os.ftruncate(self._file.fileno(), end)
+            os.ftruncate(self._file.fileno(), self._end)
             raise OSError("the audit file took only a part of the record")
+        self._end += len(line)
 
     def _keep_synced(self) -> None:
         while self._unsynced.wait():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
-import uuid
 
 _BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 # The alphabet of CloudHSM ids: digits 2 to 7 and letters.
@@ -16,8 +16,17 @@ def _unique(prefix: str, length: int) -> str:
     return prefix + "".join(secrets.choice(_BASE32) for _ in range(length))
 
 
+def new_uuid() -> str:
+    """A random UUID (version 4, RFC 9562), in half the time of uuid.uuid4: each call needs two."""
+    number = bytearray(os.urandom(16))
+    number[6] = number[6] & 0x0F | 0x40
+    number[8] = number[8] & 0x3F | 0x80
+    digits = number.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
 def new_key_id() -> str:
-    return str(uuid.uuid4())
+    return new_uuid()
 
 
 def is_key_id(text: str) -> bool:
@@ -55,4 +64,4 @@ def new_secret_access_key() -> str:
 
 
 def new_request_id() -> str:
-    return str(uuid.uuid4())
+    return new_uuid()

@@ -19,7 +19,6 @@ import datetime
 import io
 import logging
 import re
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -27,7 +26,7 @@ from typing import Any, Protocol
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from hsmapp import clock, epochs
-from kmsapp import dispatch, service_models
+from kmsapp import dispatch, ids, service_models
 from kmsapp.caller import Caller
 from kmsapp.errors import (
     KmsError,
@@ -308,7 +307,7 @@ STAGES: tuple[Callable[[Exchange], None], ...] = (
 def answer(environ: Environ, start_response: StartResponse, seams: Seams) -> Iterable[bytes]:
     """Take the request through the stages and send what they give, or the error that ended them."""
     is_query = environ.get("HTTP_X_AMZ_TARGET") is None and _has_form(environ)
-    exchange = Exchange(environ, seams, str(uuid.uuid4()), is_query)
+    exchange = Exchange(environ, seams, ids.new_request_id(), is_query)
     try:
         for stage in STAGES:
             stage(exchange)

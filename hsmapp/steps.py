@@ -56,7 +56,8 @@ def reach(step: Step) -> None:
 
 def leave() -> None:
     """This thread's work has ended, one way or another."""
-    reach(Step.NONE)
+    if hasattr(_slots, "number"):  # most work reaches no step
+        reach(Step.NONE)
 
 
 def _mark(folder: Path, step: Step) -> None:

@@ -16,13 +16,13 @@ from django.conf import settings
 from django.core.management import call_command
 from playwright.sync_api import expect
 
-from hsmapp.models import Hsm
 from hsmapp.parent import die_with_parent
 from hsmapp.softhsm import find_module
-from hsmapp.testing import load_database, save_database, wait_until
+from hsmapp.testing import save_database
+from hsmapp.tests import faulty_module
 from kmsapp import demo
 from kmsapp.testing import Casemate, Server
-from kmsapp.tests.installations import DATABASE_COPY, in_folder
+from kmsapp.tests.installations import DATABASE_COPY, copy_of, in_folder
 
 # Five seconds is what a page may take on a machine that does nothing else.
 expect.set_options(timeout=20_000)
@@ -128,8 +128,15 @@ def installation(
     transactional_db: None, installation_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
     """The demo in this process, without HTTP: its database is the test's, its HSMs are real; yields its data folder."""
-    shutil.copytree(installation_template, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("run"))
-    load_database(tmp_path / DATABASE_COPY)
-    with in_folder(tmp_path, monkeypatch):
-        wait_until(lambda: not Hsm.objects.exclude(state="ACTIVE").exists(), "the HSMs to serve")
+    with copy_of(installation_template, tmp_path, monkeypatch):
         yield tmp_path
+
+
+@pytest.fixture
+def faulty_hsms(
+    transactional_db: None, installation_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """The same over a PKCS#11 module that fails when it is told to; yields the folder of the HSMs' folders."""
+    monkeypatch.setenv("SOFTHSM2_MODULE", str(faulty_module.build(tmp_path)))
+    with copy_of(installation_template, tmp_path, monkeypatch):
+        yield tmp_path / "hsm"

@@ -96,11 +96,9 @@ class Keys:
         except TokenRefusedError as error:
             if error.gone:
                 raise self._failure(key, error) from error
-            before = key.handles[0]
             self._verify(key, check)
-            if key.handles[0] != before:
-                return self._decrypt_again(key, iv, sealed, aad)
-            raise HsmAnswerError(INVALID_CIPHERTEXT, "") from error
+            # The key is sound, and so is the token by now: whether it was so before, only another try tells.
+            return self._decrypt_again(key, iv, sealed, aad)
 
     def _decrypt_again(self, key: Key, iv: bytes, sealed: bytes, aad: bytes) -> bytes:
         try:

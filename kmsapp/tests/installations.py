@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 from django.conf import settings
 
 from hsmapp import sealing
-from hsmapp.testing import hsms_running
+from hsmapp.models import Hsm
+from hsmapp.testing import hsms_running, load_database, wait_until
 from kmsapp import audit
 
 DATABASE_COPY = "database.sqlite3"
@@ -30,3 +32,13 @@ def in_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             yield
     finally:
         audit.close_file()
+
+
+@contextmanager
+def copy_of(template: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Turn this process to a copy of an installation, and wait until its HSMs serve."""
+    shutil.copytree(template, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("run"))
+    load_database(folder / DATABASE_COPY)
+    with in_folder(folder, monkeypatch):
+        wait_until(lambda: not Hsm.objects.exclude(state="ACTIVE").exists(), "the HSMs to serve")
+        yield

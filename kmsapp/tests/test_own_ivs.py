@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,11 +9,10 @@ import pytest
 
 from hsmapp import iv_counts
 from hsmapp.models import Hsm, MaskedKey, ReservedIvs
-from hsmapp.testing import load_database, wait_until
 from hsmapp.tests import own_iv_module
 from kmsapp import demo
 from kmsapp.errors import KMSInvalidStateException
-from kmsapp.tests.installations import DATABASE_COPY, in_folder
+from kmsapp.tests.installations import copy_of
 from kmsapp.tests.people import decrypt, encrypt
 
 
@@ -24,11 +22,8 @@ def own_ivs(
 ) -> Iterator[Path]:
     """The demo, its tokens opened through a module that makes IVs itself."""
     monkeypatch.setenv("SOFTHSM2_MODULE", str(own_iv_module.build(tmp_path)))
-    shutil.copytree(installation_template, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("run"))
-    load_database(tmp_path / DATABASE_COPY)
     iv_counts.forget()
-    with in_folder(tmp_path, monkeypatch):
-        wait_until(lambda: not Hsm.objects.exclude(state="ACTIVE").exists(), "the HSMs to serve")
+    with copy_of(installation_template, tmp_path, monkeypatch):
         yield tmp_path
     iv_counts.forget()
 

@@ -100,6 +100,16 @@ def casemate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Casemate]:
 
 
 @pytest.fixture(scope="session")
+def stopped_server(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of a server with the demo that was stopped: for tests that do things to a copy of their own."""
+    server = Server(tmp_path_factory.mktemp("stopped") / "data", "--immediate")
+    server.start()
+    server.stop()
+    shutil.rmtree(server.data / "run")  # sockets can't be copied
+    return server.data
+
+
+@pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
     """Debian's Chromium instead of a downloaded one."""
     arguments = [*browser_type_launch_args.get("args", []), *(["--no-sandbox"] if os.geteuid() == 0 else [])]

@@ -367,5 +367,6 @@ def _defect(error: Exception) -> list[Any]:
     places = " < ".join(
         f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(traceback.extract_tb(error.__traceback__))
     )
-    print(f"error: {type(error).__name__} at {places}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # the log's disk is full, say: no reason to end the HSM
+        print(f"error: {type(error).__name__} at {places}", file=sys.stderr, flush=True)
     return ["error", TOKEN_FAILED, "an error inside the HSM process; its log has more"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -11,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from hsmapp.device.protocol import pack
-from hsmapp.tests.device_process import ADMIN_PASSWORD, PASSWORD, REPOSITORY, DeviceProcess, activated, ask
+from hsmapp.device.protocol import TOKEN_FAILED, HsmAnswerError, pack
+from hsmapp.tests.device_process import ADMIN_PASSWORD, PASSWORD, REPOSITORY, DeviceProcess, activated, ask, generate
 
 GONE_SECONDS = 5.0
 
@@ -217,3 +218,21 @@ def test_the_device_imports_nothing_of_django() -> None:
         check=True,
     )
     assert finished.stdout == b"[]\n"
+
+
+def test_an_hsm_that_can_write_neither_files_nor_its_log_refuses_and_lives(tmp_path: Path) -> None:
+    device = activated(tmp_path)
+    pid = device.running.pid
+    assert device.running.stderr is not None
+    device.running.stderr.close()  # nobody takes what it says
+    limits = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    with device.login("kmsuser", PASSWORD) as connection:
+        key = generate(connection)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, limits[1]))
+        for _ in range(3):
+            with pytest.raises(HsmAnswerError, match=TOKEN_FAILED):
+                ask(connection, "restore_key", **key.arguments)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+        assert ask(connection, "restore_key", **key.arguments) == {"made": True}
+        ask(connection, "encrypt", label=key.label, check=key.check, plaintext=b"", aad=b"")
+    device.stop()

@@ -29,9 +29,15 @@ def logged_in(hsm_id: str) -> Iterator[Connection]:
 
 def labels(hsm_id: str) -> set[str]:
     """Labels of the keys in the token of an HSM."""
+    found: set[str] = set()
+    after = ""
     with logged_in(hsm_id) as hsm:
-        page = hsm.call("list_keys", {"after": "", "limit": 500}, deadline_seconds=5)
-    return {row[0] for row in page["keys"]}
+        while True:
+            page = hsm.call("list_keys", {"after": after, "limit": 500}, deadline_seconds=5)
+            found |= {row[0] for row in page["keys"]}
+            after = page["next"]
+            if not after:
+                return found
 
 
 def opens_on(hsm_id: str, key_id: str) -> bool:

@@ -39,22 +39,27 @@ def small_disk(folder: Path, *, mib: int) -> Iterator[Path]:
 
 
 @contextmanager
-def filled(folder: Path) -> Iterator[None]:
-    """Let no byte be free on the folder's disk."""
+def filled(folder: Path, *, pages: bool = False) -> Iterator[None]:
+    """Let no byte be free on the folder's disk.
+
+    pages: fill the last page of each file there too, with newlines, which the file would otherwise still have.
+    """
     ballast = folder / "ballast"
+    files = [path for path in folder.iterdir() if path.is_file()] if pages else []
     try:
-        _fill(ballast)
+        for path in (ballast, *files):
+            _fill(path)
         yield
     finally:
         ballast.unlink(missing_ok=True)
 
 
 def _fill(path: Path) -> None:
-    with path.open("wb", buffering=0) as file:
+    with path.open("ab", buffering=0) as file:
         for size in (_PART_BYTES, 1):
             with contextlib.suppress(_NoSpaceLeftError):
                 while True:
-                    _write(file.fileno(), bytes(size))
+                    _write(file.fileno(), b"\n" * size)
 
 
 class _NoSpaceLeftError(Exception):

@@ -1,4 +1,7 @@
-"""R14: no space left for a token, for the database, for the audit files: refused by name, and nothing is lost."""
+"""R14: no space left for a token, for the database, for the audit files: refused by name, and nothing is lost.
+
+Each time there is none for logs either.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,8 @@ from kmsapp.tests.token_copies import HSMS
 KEY = "alias/ExampleKey"
 ROUNDS = 12
 DATABASE = "casemate.sqlite3"
-HSM_FOLDER, DATABASE_FOLDER, AUDIT_FOLDER = f"hsm/{HSMS[0]}", "database", "audit"
-MIB = {HSM_FOLDER: 2, DATABASE_FOLDER: 16, AUDIT_FOLDER: 2}
+HSM_FOLDER, DATABASE_FOLDER, AUDIT_FOLDER, LOG_FOLDER = f"hsm/{HSMS[0]}", "database", "audit", "log"
+MIB = {HSM_FOLDER: 2, DATABASE_FOLDER: 16, AUDIT_FOLDER: 2, LOG_FOLDER: 4}
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +146,8 @@ def test_a_full_disk_is_refused_by_name_and_is_over_when_there_is_space(casemate
     caller.round()
     assert not caller.refused
     caller.answered.clear()
-    with filled(casemate.data / place):
+    processes = [casemate.hsm_pid(hsm_id) for hsm_id in HSMS]
+    with filled(casemate.data / place), filled(casemate.data / LOG_FOLDER, pages=True):
         for _ in range(ROUNDS):
             caller.round()
     expected = REFUSED[place]
@@ -153,6 +157,7 @@ def test_a_full_disk_is_refused_by_name_and_is_over_when_there_is_space(casemate
     if place not in SOMETIMES:
         assert caller.refused == Counter(dict.fromkeys(expected.items(), ROUNDS))
     assert casemate.server.process.poll() is None
+    assert [casemate.hsm_pid(hsm_id) for hsm_id in HSMS] == processes
     fresh = Caller(casemate, caller.kms, sealed=caller.sealed[:1])
     casemate.wait_until(lambda: works(fresh), "everything to work again, without anybody's doing")
     caller.assert_all_is_there()

@@ -38,16 +38,20 @@ class TokenCopy:
 
     def look(self, *messages: dict[str, str]) -> dict[str, Any]:
         """All keys in the token, and the messages as the token opens them: what token_client.py writes."""
-        request = {
+        return self.run(token_client.__file__, open=messages)
+
+    def run(self, program: str, **request: Any) -> dict[str, Any]:
+        """What a program of somebody else's makes of this token: it is told where the token is, and its PIN."""
+        told = {
             "module": self.module,
             "label": self.label,
             "configuration": str(self.configuration),
             "pin": self.pin,
-            "open": messages,
+            **request,
         }
         done = subprocess.run(
-            [sys.executable, token_client.__file__],
-            input=json.dumps(request),
+            [sys.executable, program],
+            input=json.dumps(told),
             capture_output=True,
             text=True,
             timeout=300,

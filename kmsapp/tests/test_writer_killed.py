@@ -28,7 +28,7 @@ from kmsapp import service_models
 from kmsapp.testing import Casemate, Server
 from kmsapp.tests.crash.makers import STORE, Made, encrypt_first
 from kmsapp.tests.crash.truths import assert_nothing_is_lost
-from kmsapp.tests.crash.victims import VICTIMS, web_workers
+from kmsapp.tests.crash.victims import VICTIMS
 
 WRITES = int(os.environ.get("CASEMATE_WRITES", "500"))
 KILLS = int(os.environ.get("CASEMATE_WRITER_KILLS", "5"))
@@ -126,7 +126,7 @@ def kill_now_and_then(casemate: Casemate, writers: list[Writer]) -> Counter[str]
         time.sleep(random.random() * 0.05)  # noqa: S311 - so that the kill is in the middle of something else each time
         casemate.server.remember()
         victim = "jobs" if number % 3 == 2 else "web worker"
-        pid = VICTIMS["jobs"](casemate) if victim == "jobs" else random.choice(web_workers(casemate))  # noqa: S311
+        pid = VICTIMS["jobs"](casemate) if victim == "jobs" else random.choice(casemate.server.web_workers())  # noqa: S311
         os.kill(pid, signal.SIGKILL)
         killed[victim] += 1
     return killed

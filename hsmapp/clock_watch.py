@@ -39,7 +39,9 @@ def look(reading: Reading) -> bool:
     if newest is not None and newest.boot_id != reading.boot_id:
         own = ClockNote.objects.filter(boot_id=reading.boot_id).first()
     span = unproven_time.find_span(_reading(own), _reading(newest), reading)
-    if span is None and own is not None and abs(reading.boot_time - own.boot_time) < NOTE_EVERY:
+    # A note that lies ahead of a clock which was set back would hide the next step ahead: it is replaced at once.
+    is_fresh = own is not None and own.wall <= reading.wall and abs(reading.boot_time - own.boot_time) < NOTE_EVERY
+    if span is None and is_fresh:
         return False
     return _write(own, unproven_time.next_note(_reading(own), reading, span), span)
 

@@ -112,6 +112,16 @@ def test_a_clock_set_back_changes_no_hold(db: None) -> None:
     assert ClockNote.objects.get().wall <= clock.now()
 
 
+def test_a_clock_set_back_hides_no_jump_that_follows_at_once(db: None) -> None:
+    now, second = read_clocks(), datetime.timedelta(seconds=1)
+    look(now)
+    for at, ahead in enumerate((4000 * DAY, 0 * DAY, 40 * DAY), 1):
+        assert look(replace(now, wall=now.wall + ahead + at * second, boot_time=now.boot_time + at * second))
+    first, then = unconfirmed()
+    assert abs(first.ends_at - first.begins_at - 4000 * DAY) < MINUTE
+    assert abs(then.ends_at - then.begins_at - 40 * DAY) < MINUTE
+
+
 def test_a_jump_that_many_see_is_one_span(transactional_db: None) -> None:
     set_ahead(40 * DAY)
     reading = read_clocks()

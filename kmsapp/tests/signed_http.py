@@ -38,6 +38,12 @@ class Answer:
         return str(document.get("__type", "")).rpartition("#")[2]
 
     @property
+    def document(self) -> dict[str, Any]:
+        """The JSON object of the body."""
+        document: dict[str, Any] = json.loads(self.body)
+        return document
+
+    @property
     def comparable_headers(self) -> tuple[tuple[str, str], ...]:
         return tuple(sorted((name, value) for name, value in self.headers.items() if name not in _UNIQUE))
 

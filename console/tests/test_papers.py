@@ -50,3 +50,16 @@ def test_every_dependency_is_pinned_and_says_what_it_is_for() -> None:
         lines = [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith(("#", "-r "))]
         assert lines
         assert not [line for line in lines if not pinned.fullmatch(line)]
+
+
+def test_every_promise_names_its_tests_and_what_they_count() -> None:
+    text = (ROOT / "docs" / "promises.md").read_text()
+    rows = re.findall(r"^\| ([A-Z]\d+): ([^|]+)\|([^|]*)\|([^|]*)\|([^|]*)\|([^|]*)\|$", text, re.MULTILINE)
+    assert len(rows) >= 15 and len({name for name, *_ in rows}) == len(rows)
+    for name, _, tests, count, largest, _ in rows:
+        files = re.findall(r"\]\(\.\./([^)]+)\)", tests)
+        assert files and all((ROOT / file).is_file() for file in files), name
+        assert re.search(r"\d", count) or "pairs" in count, f"{name} has no count"
+        assert largest.strip(), name
+        sources = [(ROOT / file).read_text() for file in files]
+        assert any("print(" in source for source in sources), f"no test of {name} prints what it counted"

@@ -28,7 +28,7 @@ def test_an_hsm_that_is_gone_for_a_while_fails_no_call(casemate: Casemate, hsm_i
     most = driver.closed_loop(prepare(casemate).target, connections=4, seconds=0.5).rate
     rate = min(MOST_CALLS_PER_SECOND, most / 4)
     report = outage(casemate, Plan(rate, SECONDS, GONE_AT, BACK_AT, freeze=freeze, hsm_id=hsm_id))
-    print("\n".join(report.lines()))
+    print("R7:" if freeze else "R6:", *report.lines(), sep="\n")
     assert (report.failed, report.wrong) == (0, 0)
     assert len(report.run.latencies) == round(rate * SECONDS)
     assert report.opened == (len(report.run.latencies) + 1) // 2

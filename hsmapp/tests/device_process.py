@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -125,6 +126,11 @@ class DeviceProcess:
         if self.process is not None:
             self.process.kill()
             self.stop()
+
+    def freeze(self) -> None:
+        """Stop the process and wait until it has stopped: a request that came before that would still be done."""
+        self.running.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.running.pid, os.WSTOPPED)
 
     def restart(self) -> DeviceProcess:
         self.stop()

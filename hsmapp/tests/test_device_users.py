@@ -112,7 +112,7 @@ def test_a_crypto_user_changes_its_own_password_and_no_other(shared: DeviceProce
 def frozen_while(device: DeviceProcess, *requests: tuple[Connection, str, Mapping[str, object]]) -> list[Any]:
     """Send all requests, in this order, to a process that reads them only afterwards; return the answers."""
     sockets = [connection._socket for connection, _op, _args in requests]
-    device.running.send_signal(signal.SIGSTOP)
+    device.freeze()
     for connected, (_connection, op, args) in zip(sockets, requests, strict=True):
         assert connected is not None
         connected.sendall(pack([op, args]))
@@ -172,7 +172,7 @@ def test_an_hsm_that_was_frozen_does_not_do_what_its_client_no_longer_waits_for(
     with device.login("kmsuser", PASSWORD) as connection:
         key = new_key(connection)
     impatient = device.login("kmsuser", PASSWORD)
-    device.running.send_signal(signal.SIGSTOP)
+    device.freeze()
     with pytest.raises(HsmUnreachableError):
         impatient.call("destroy_key", {"label": key.label, "id": key.id}, deadline_seconds=0.05)
     device.running.send_signal(signal.SIGCONT)

@@ -146,8 +146,14 @@ class Pool:
 
     def _take(self, hsm_id: str, deadline: float) -> Connection:
         with self._changed:
+            answered = self._members.get(hsm_id)
+            if answered is not None and answered.breaker.is_open:
+                answered = None  # a login is being tried already, and may succeed
             while True:
                 member = self._members.get(hsm_id)
+                if member is not None and member is answered and member.breaker.is_open:
+                    # Others have waited for it in vain since this call began to wait for it.
+                    raise HsmUnreachableError(f"{hsm_id} has stopped answering")
                 while member is not None and member.idle:
                     connection = member.idle.pop()
                     if not _hung_up(connection):
@@ -171,6 +177,7 @@ class Pool:
                 member.breaker.call_failed(time.monotonic())
                 member.drop()
                 self._wanted.set()
+                self._changed.notify_all()  # who waits for this HSM need not wait on
             else:
                 member.idle.append(connection)
                 self._changed.notify_all()

@@ -15,7 +15,6 @@ import pytest
 from hsmapp.tests.device_process import DeviceProcess, ask
 from kmsapp.testing import Casemate, Server
 from kmsapp.tests.crash.makers import STORE
-from kmsapp.tests.crash.victims import web_workers
 from kmsapp.tests.system_calls import Call, traced
 from kmsapp.tests.token_copies import HSMS
 
@@ -42,7 +41,7 @@ def last(calls: list[Call], is_it: Callable[[Call], bool]) -> int:
 
 def test_the_masked_key_is_on_the_disk_before_create_key_is_answered(casemate: Casemate, tmp_path: Path) -> None:
     kms = casemate.boto3("kms")
-    processes = [*web_workers(casemate), *(casemate.hsm_pid(hsm_id) for hsm_id in HSMS)]
+    processes = [*casemate.server.web_workers(), *(casemate.hsm_pid(hsm_id) for hsm_id in HSMS)]
     object_syncs = 0
     for _ in range(KEYS):
         with traced(processes, tmp_path) as calls:

@@ -57,6 +57,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Show what tests that passed have printed: how many cases, kills, seconds."""
+    if hasattr(config, "workerinput"):
+        return  # one of two processes; the one above them has its reports
     counts = [
         f"{report.nodeid.partition('::')[0]}: {line}"
         for report in terminalreporter.stats.get("passed", [])

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 
 from django.db import transaction
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import BooleanField, ExpressionWrapper, OuterRef, Q, Subquery
 from django.db.models.functions import Now
 
 from hsmapp import clock, findings, key_creation
@@ -166,7 +166,8 @@ class _Comparison:
         held = list(keys_in(self._device))
         defects = list(self._defects())
         wanted = set(MaskedKey.objects.filter(cluster=self._cluster).values_list("label", "backing_key_id"))
-        self._remove_strangers(self._strangers(held, defects, wanted))
+        quarantined = {(one.name, one.id) for one in defects if one.kind == protocol.DEFECT_QUARANTINED} - wanted
+        self._remove_strangers(self._strangers(held, defects, wanted), quarantined)
         self._restore(wanted - {(label, id_) for label, id_, owner in held if owner is not None})
         if check_keys:
             self._check()
@@ -187,10 +188,15 @@ class _Comparison:
         found |= {(one.name, one.id) for one in defects if one.kind == protocol.DEFECT_FOREIGN_OBJECT}
         return found - wanted
 
-    def _remove_strangers(self, strangers: set[Pair]) -> None:
-        unwanted, being_made = self._named(strangers)
-        for label, id_ in sorted(strangers - being_made):
+    def _remove_strangers(self, strangers: set[Pair], quarantined: set[Pair]) -> None:
+        """quarantined: what an earlier comparison has put aside, which may have been named since."""
+        unwanted, being_made = self._named(strangers | quarantined)
+        for label, id_ in quarantined - unwanted:
+            self._note(FindingKind.ORPHAN, UNKNOWN, label, id_)
+        for label, id_ in sorted((strangers - being_made) | (quarantined & unwanted)):
             try:
+                if (label, id_) in quarantined:
+                    self._device.ask("release_key", label=label, id=id_)
                 self._remove(label, id_, destroy=(label, id_) in unwanted)
             except HsmAnswerError as error:
                 if error.name == protocol.TOKEN_FAILED:
@@ -206,25 +212,32 @@ class _Comparison:
 
     def _named(self, strangers: set[Pair]) -> tuple[set[Pair], set[Pair]]:
         """Which of these are to be destroyed, and which are being made."""
-        let_go = Now() - datetime.timedelta(seconds=key_creation.LET_GO_SECONDS)
         unwanted: set[Pair] = set()
         being_made: set[Pair] = set()
         for ids in _chunks(sorted(id_ for _, id_ in strangers)):
-            intents = KeyIntent.objects.filter(cluster=self._cluster, backing_key_id__in=ids)
+            for label, id_, state, is_let_go in self._intents(ids):
+                if state == IntentState.OPEN or (state == IntentState.ABANDONED and not is_let_go):
+                    # One that was given up a moment ago may have its maker at work still; the supervisor cleans up
+                    # after it.
+                    being_made.add((label, id_))
+                elif state == IntentState.ABANDONED:
+                    unwanted.add((label, id_))
             tombstones = Tombstone.objects.filter(cluster=self._cluster, backing_key_id__in=ids)
             unwanted |= set(tombstones.values_list("label", "backing_key_id"))
-            abandoned = intents.filter(state=IntentState.ABANDONED)
-            unwanted |= set(abandoned.filter(deadline__lt=let_go).values_list("label", "backing_key_id"))
-            # One that was given up a moment ago may have its maker at work still; the supervisor cleans up after it.
-            being_made |= set(
-                intents.filter(
-                    Q(state=IntentState.OPEN) | Q(state=IntentState.ABANDONED, deadline__gte=let_go)
-                ).values_list("label", "backing_key_id")
-            )
-            # Made between the listing of the token and this look at the intents.
+            # After the intents: a key that was finished since the token was listed has its row by now.
             made = MaskedKey.objects.filter(cluster=self._cluster, backing_key_id__in=ids)
             being_made |= set(made.values_list("label", "backing_key_id"))
         return unwanted - being_made, being_made
+
+    def _intents(self, ids: list[str]) -> list[tuple[str, str, str, bool]]:
+        """(label, backing key id, state, whether its maker has let go of it).
+
+        By one statement: between two, an intent that is being given up could be neither open nor abandoned.
+        """
+        let_go = Q(deadline__lt=Now() - datetime.timedelta(seconds=key_creation.LET_GO_SECONDS))
+        rows = KeyIntent.objects.filter(cluster=self._cluster, backing_key_id__in=ids)
+        rows = rows.annotate(is_let_go=ExpressionWrapper(let_go, output_field=BooleanField()))
+        return list(rows.values_list("label", "backing_key_id", "state", "is_let_go"))
 
     # What should be in the token
 
@@ -317,9 +330,7 @@ class _Comparison:
         if any(one.kind == protocol.DEFECT_DEBRIS for one in defects):
             self._clear()
         for one in defects:
-            if one.kind == protocol.DEFECT_QUARANTINED and (one.name, one.id) not in wanted:
-                self._note(FindingKind.ORPHAN, UNKNOWN, one.name, one.id)
-            elif one.kind == protocol.DEFECT_FOREIGN_OBJECT and (one.name, one.id) in wanted:
+            if one.kind == protocol.DEFECT_FOREIGN_OBJECT and (one.name, one.id) in wanted:
                 self._note(FindingKind.ORPHAN, TWICE, one.name, one.id)
         files = [one for one in defects if one.kind in (protocol.DEFECT_SET_ASIDE, protocol.DEFECT_STRAY_FILE)]
         odd = [one for one in defects if one.kind == protocol.DEFECT_ODD_OBJECT]

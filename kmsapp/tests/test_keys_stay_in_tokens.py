@@ -1,8 +1,7 @@
 """C5: with a copy of a token and its PIN, no call of PKCS#11 gets a key out of it.
 
 What this does not say: SoftHSM keeps keys in files that the PIN opens, so a program that reads the files needs no
-PKCS#11. And the masking key travels from token to token by design, wrapped under a peer's transport key: who has the
-PINs of two tokens of a cluster can play the peer. NEVER_EXTRACTABLE is not claimed by keys that came wrapped.
+PKCS#11. NEVER_EXTRACTABLE is not claimed by keys that came wrapped.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ def test_who_has_a_token_and_its_pin_gets_no_key_out_of_it(casemate: Casemate, h
     assert own >= set(GETS_OF_ITS_OWN), set(GETS_OF_ITS_OWN) - own
     tried = [(name, attempt, outcome) for name, attempt, outcome in told["attempts"] if name != CONTROL]
     names = {name for name, _, _ in tried}
-    assert {f"SECRET_KEY {arn}", "SECRET_KEY casemate masking key", "masked key"} < names
+    assert {f"SECRET_KEY {arn}", "SECRET_KEY casemate masking key", "masked key", "transport key"} < names
     assert {"PRIVATE_KEY casemate transport", "PRIVATE_KEY casemate identity"} < names
     got = [(name, attempt) for name, attempt, outcome in tried if outcome == GOT]
     refusals = Counter(outcome for _, _, outcome in tried)

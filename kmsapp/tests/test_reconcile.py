@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
-from hsmapp import clock, reconcile
+from hsmapp import clock, jobs, key_creation, reconcile
 from hsmapp.models import Finding, Hsm, KeyIntent, MaskedKey, Reconciliation, Tombstone
 from hsmapp.testing import wait_until
 from hsmapp.tests import token_files
@@ -84,6 +84,53 @@ def test_what_nobody_was_told_of_or_was_deleted_is_destroyed(installation: Path)
     compare(SECOND)
     assert not Tombstone.objects.exists()
     assert not Finding.objects.filter(resolved_at=None).exists()
+
+
+def test_what_was_put_aside_is_destroyed_once_an_abandoned_intent_names_it(installation: Path) -> None:
+    label, id_ = plant(SECOND)
+    assert [row.quarantined for row in compare(SECOND)] == [1]
+    now, hour = clock.now(), datetime.timedelta(hours=1)
+    KeyIntent.objects.create(
+        cluster=Hsm.objects.get(hsm_id=SECOND).cluster,
+        label=label,
+        backing_key_id=id_,
+        hsms=[],
+        state="abandoned",
+        created_at=now - hour,
+        deadline=now - hour,
+    )
+    assert [row.destroyed for row in compare(SECOND)] == [1]
+    assert not Finding.objects.filter(resolved_at=None).exists()
+    with restarted(SECOND, installation):
+        pass
+    assert [changes(row) for row in compare()] == [0, 0]
+
+
+def test_an_intent_is_being_made_or_let_go_of_at_every_moment(installation: Path) -> None:
+    """However its deadline and state change meanwhile, an object that an intent names is never taken for a stranger."""
+    cluster = Hsm.objects.get(hsm_id=FIRST).cluster
+    now, second = clock.now(), datetime.timedelta(seconds=1)
+    pairs = [plant(FIRST, f"{STRANGER[:-2]}{number:02}") for number in range(12)]
+    for number, (label, id_) in enumerate(pairs):
+        deadline = now - (key_creation.LET_GO_SECONDS - 2) * second + number * second / 4
+        KeyIntent.objects.create(
+            cluster=cluster,
+            label=label,
+            backing_key_id=id_,
+            hsms=[],
+            state="abandoned" if number % 2 else "open",
+            created_at=now,
+            deadline=deadline,
+        )
+    runs = 0
+    while KeyIntent.objects.filter(label__in=[label for label, _ in pairs]).exclude(state="abandoned").exists() or (
+        labels(FIRST) & {label for label, _ in pairs}
+    ):
+        assert [row.quarantined for row in compare(FIRST)] == [0]
+        jobs.run_due()
+        runs += 1
+    assert not Finding.objects.exists()
+    print(f"R2: {len(pairs)} intents that were given up during {runs} comparisons: 0 taken for strangers")
 
 
 def test_a_key_that_vanished_is_made_again(installation: Path) -> None:

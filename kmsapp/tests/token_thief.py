@@ -34,6 +34,7 @@ def main() -> None:
         for name, key in targets:
             attempts += thief.attempts(name, key)
         attempts += thief.attempts_with_masked(bytes.fromhex(request["masked"]))
+        attempts += thief.attempts_to_play_the_peer()
         claims = [name for name, key in targets if thief.flag(key, "NEVER_EXTRACTABLE")]
         control.destroy()
     json.dump({"attempts": attempts, "objects": len(targets), "never_extractable": claims}, sys.stdout)
@@ -137,6 +138,36 @@ class Thief:
                 template = {Attribute[name]: value for name, value in changed.items()}
 
                 yield "masked key", f"unmask with {changed}", outcome(partial(self._unmask, masking, masked, template))
+
+    def attempts_to_play_the_peer(self) -> Iterator[tuple[str, str, str]]:
+        """A key wrapped under the transport key, as a peer wraps the masking key, opened into one that may be read."""
+        from pkcs11 import Attribute, KeyType, ObjectClass
+
+        (public,) = self._transport(ObjectClass.PUBLIC_KEY)
+        (private,) = self._transport(ObjectClass.PRIVATE_KEY)
+        travels = self._session.generate_key(KeyType.AES, 256, template={Attribute.EXTRACTABLE: True})
+        wrapped = public.wrap_key(travels, **self._oaep())
+        for changed in ({"SENSITIVE": False}, {"WRAP_WITH_TRUSTED": False}, {}):
+            template = {Attribute[name]: value for name, value in changed.items()}
+            yield "transport key", f"open with {changed}", outcome(partial(self._open, private, wrapped, template))
+
+    def _transport(self, of_class: Any) -> list[Any]:
+        from pkcs11 import Attribute
+
+        return list(self._session.get_objects({Attribute.LABEL: "casemate transport", Attribute.CLASS: of_class}))
+
+    def _oaep(self) -> dict[str, Any]:
+        from pkcs11 import MGF, Mechanism
+
+        return {"mechanism": Mechanism.RSA_PKCS_OAEP, "mechanism_param": (Mechanism.SHA_1, MGF.SHA1, None)}
+
+    def _open(self, private: Any, wrapped: bytes, template: dict[Any, Any]) -> Any:
+        from pkcs11 import Attribute, KeyType, ObjectClass
+
+        opened = private.unwrap_key(
+            ObjectClass.SECRET_KEY, KeyType.AES, wrapped, store=False, template=template, **self._oaep()
+        )
+        return opened[Attribute.VALUE]
 
     def _unmask(self, masking: Any, masked: bytes, template: dict[Any, Any]) -> None:
         from pkcs11 import KeyType, Mechanism, ObjectClass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 from pkcs11.exceptions import PKCS11Error
@@ -72,7 +72,7 @@ class KeyPairs:
                 mechanism_param=OAEP,
                 store=False,
                 capabilities=MechanismFlag.ENCRYPT,
-                template=template,
+                template=template | {Attribute.WRAP_WITH_TRUSTED: True},
             )
             opened.destroy()
         except (PKCS11Error, AttributeError):
@@ -88,12 +88,15 @@ class KeyPairs:
         """
         self.find()
         if self._identity is None:
-            self._make_key_pair(IDENTITY_LABEL, MechanismFlag.VERIFY | MechanismFlag.SIGN)
+            self._make_key_pair(IDENTITY_LABEL, MechanismFlag.VERIFY | MechanismFlag.SIGN, {})
         if self._transport is None:
-            self._make_key_pair(TRANSPORT_LABEL, MechanismFlag.WRAP | MechanismFlag.UNWRAP)
+            # What it opens can be neither read nor wrapped under a key that nobody has trusted, whoever has the PIN.
+            opened = {Attribute.SENSITIVE: True, Attribute.WRAP_WITH_TRUSTED: True}
+            only = {Attribute.UNWRAP_TEMPLATE: opened}
+            self._make_key_pair(TRANSPORT_LABEL, MechanismFlag.WRAP | MechanismFlag.UNWRAP, only)
         self.find()
 
-    def _make_key_pair(self, label: str, uses: MechanismFlag) -> None:
+    def _make_key_pair(self, label: str, uses: MechanismFlag, private_only: dict[Attribute, Any]) -> None:
         # A crash between the halves leaves one of them, which would be found beside the new one.
         for half in self._session.find({Attribute.LABEL: label}):
             half.destroy()
@@ -101,7 +104,8 @@ class KeyPairs:
             Attribute.SENSITIVE: True,
             Attribute.EXTRACTABLE: False,
             Attribute.PRIVATE: True,
-            Attribute.MODIFIABLE: False,
+            **private_only,
+            Attribute.MODIFIABLE: False,  # last: it fixes the others
         }
         try:
             self._session.open.generate_keypair(

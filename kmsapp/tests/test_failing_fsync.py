@@ -22,7 +22,7 @@ from kmsapp.tests.remains import remains
 from kmsapp.tests.token_copies import HSMS
 
 SOURCE = Path(__file__).with_name("failing_fsync.c")
-ROUNDS = 8
+ROUNDS = 5
 TOO_FEW = "CloudHsmClusterInvalidConfigurationException"
 # A part of the path of the file that does not reach the disk -> what is refused; everything else is answered.
 REFUSED = {

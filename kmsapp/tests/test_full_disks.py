@@ -19,7 +19,7 @@ from kmsapp.tests.mixed_calls import INTERNAL, MixedCalls, works
 from kmsapp.tests.small_disk import filled, small_disk
 from kmsapp.tests.token_copies import HSMS
 
-ROUNDS = 12
+ROUNDS = 8
 DATABASE = "casemate.sqlite3"
 HSM_FOLDER, DATABASE_FOLDER, AUDIT_FOLDER, LOG_FOLDER = f"hsm/{HSMS[0]}", "database", "audit", "log"
 MIB = {HSM_FOLDER: 2, DATABASE_FOLDER: 16, AUDIT_FOLDER: 2, LOG_FOLDER: 4}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
@@ -35,14 +36,22 @@ class Subject:
 
     def rows(self) -> QuerySet[Finding]:
         """The open row, if there is one."""
-        return Finding.objects.filter(
-            cluster=self.cluster,
-            hsm=self.hsm,
-            kind=self.kind,
-            label=self.label,
-            backing_key_id=self.backing_key_id,
-            resolved_at=None,
-        )
+        return Finding.objects.filter(**self._columns, resolved_at=None)
+
+    def write(self, detail: str, *, found_at: datetime.datetime, resolved_at: datetime.datetime | None = None) -> None:
+        """Write a row of it."""
+        times = {"found_at": found_at, "seen_at": found_at, "resolved_at": resolved_at}
+        Finding.objects.create(**self._columns, **times, detail=detail[:MAX_DETAIL])
+
+    @property
+    def _columns(self) -> dict[str, Any]:
+        return {
+            "cluster": self.cluster,
+            "hsm": self.hsm,
+            "kind": self.kind,
+            "label": self.label,
+            "backing_key_id": self.backing_key_id,
+        }
 
 
 def note(subject: Subject, detail: str) -> bool:
@@ -55,16 +64,7 @@ def note(subject: Subject, detail: str) -> bool:
         return False
     try:
         with transaction.atomic():
-            Finding.objects.create(
-                cluster=subject.cluster,
-                hsm=subject.hsm,
-                kind=subject.kind,
-                label=subject.label,
-                backing_key_id=subject.backing_key_id,
-                detail=detail[:MAX_DETAIL],
-                found_at=now,
-                seen_at=now,
-            )
+            subject.write(detail, found_at=now)
             epochs.raise_epoch(subject.cluster.account)
     except IntegrityError:
         return False  # somebody else has just noted it
@@ -100,17 +100,7 @@ def note_repaired(subject: Subject, detail: str) -> None:
         if subject.rows().update(detail=detail[:MAX_DETAIL], seen_at=now, resolved_at=now):
             epochs.raise_epoch(subject.cluster.account)
             return
-        Finding.objects.create(
-            cluster=subject.cluster,
-            hsm=subject.hsm,
-            kind=subject.kind,
-            label=subject.label,
-            backing_key_id=subject.backing_key_id,
-            detail=detail[:MAX_DETAIL],
-            found_at=now,
-            seen_at=now,
-            resolved_at=now,
-        )
+        subject.write(detail, found_at=now, resolved_at=now)
 
 
 def settle(hsm: Hsm, kinds: Collection[FindingKind], wrong: Mapping[Subject, str], *, complete: bool) -> None:

@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 FSYNC_SECONDS = 0.05
 # Kept, because json.dumps makes a new one for each call that has options.
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
+_BEFORE_LINK, _BEFORE_EVENT = b'{"chain":"', b'","event":'
+_EVENT_AT = len(_BEFORE_LINK) + 64 + len(_BEFORE_EVENT)
 Event = dict[str, Any]
 
 _SOURCES = {
@@ -120,6 +122,13 @@ def row(record: Event) -> Event:
         "resource": resources[0].get("ARN", ""),
         "event": record,
     }
+
+
+def event_of_line(line: bytes) -> str:
+    """The event in a line of an audit file, as its JSON was written. Raises ValueError for what is no such line."""
+    if not line.startswith(_BEFORE_LINK) or not line.startswith(_BEFORE_EVENT, _EVENT_AT - len(_BEFORE_EVENT)):
+        raise ValueError("a line of an audit file begins with its link in the chain")
+    return line[_EVENT_AT:].rstrip().removesuffix(b"}").decode()
 
 
 class ChainFile:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import fcntl
+import functools
 import json
 import logging
 import uuid
@@ -71,15 +72,21 @@ def _rows(chain: AuditChain, lines: list[bytes]) -> list[Row]:
     rows: list[Row] = []
     for line in lines:
         try:
-            fields = audit.row(json.loads(line)["event"])
+            text = audit.event_of_line(line)
+            fields = audit.row(json.loads(text))
             fields["event_id"] = uuid.UUID(fields["event_id"]).hex
-            fields["event_time"] = connection.ops.adapt_datetimefield_value(fields["event_time"])
-            fields["event"] = json.dumps(fields["event"])
+            fields["event_time"] = _stored_time(fields["event_time"])
+            fields["event"] = text
             rows.append(tuple(fields[column] for column in COLUMNS))
         except (ValueError, KeyError, TypeError):
             logger.exception("the audit file %s is damaged: line %d after byte %d", chain, len(rows), chain.read_bytes)
             break
     return rows
+
+
+@functools.lru_cache(maxsize=64)  # thousands of lines may have one second
+def _stored_time(moment: datetime.datetime) -> Any:
+    return connection.ops.adapt_datetimefield_value(moment)
 
 
 def _move(chain: AuditChain, *, end: int, state: ChainState) -> bool:

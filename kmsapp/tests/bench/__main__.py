@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hsmapp.softhsm import find_module
 from kmsapp.testing import Casemate, Server
-from kmsapp.tests.bench import many_keys, rates, report
+from kmsapp.tests.bench import many_keys, processor, rates, report
 
 
 def parser() -> argparse.ArgumentParser:
@@ -75,6 +75,10 @@ def measure(given: argparse.Namespace, casemate: Casemate, starts: list[float]) 
             rounds=given.rounds,
             with_moto=not given.no_moto,
         ),
+    )
+    keep(
+        "Calls, processor time",
+        processor.per_call(casemate, connections=given.connections, rounds=given.rounds, with_moto=not given.no_moto),
     )
     if given.rate:
         keep("Calls, open loop", rates.open_loop(casemate, given.rate, seconds=given.seconds, rounds=given.rounds))

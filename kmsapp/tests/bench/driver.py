@@ -46,7 +46,7 @@ class Run:
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)  # seconds, of calls that were answered with a 200
-    failures: collections.Counter[str] = field(default_factory=collections.Counter)  # status line -> count
+    failures: collections.Counter[str] = field(default_factory=collections.Counter)  # status line and body -> count
 
     @property
     def rate(self) -> float:
@@ -80,7 +80,7 @@ class _Client:
         return self._socket.fileno()
 
     def send(self, request: bytes, number: int, since: float) -> None:
-        self.since, self.number, self._answer = since, number, b""
+        self.since, self.number, self._answer, self.body = since, number, b"", b""
         # As HTTP clients do: what was idle for long the server may have closed, and then no request is lost on it.
         if select.select([self._socket], [], [], 0)[0]:
             self._reconnect()
@@ -141,7 +141,9 @@ class _Loop:
                 if self._note is not None:
                     self._note(Answer(client.number, client.since, took, client.body))
             else:
-                self.run.failures[status.decode(errors="replace")] += 1
+                self.run.failures[
+                    f"{status.decode(errors='replace')} {client.body.decode(errors='replace')}"[:500]
+                ] += 1
             self.busy.remove(client)
             self.idle.append(client)
 

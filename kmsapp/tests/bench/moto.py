@@ -21,6 +21,7 @@ from kmsapp.testing import REGION, clean_environment, free_port
 from kmsapp.tests.bench import calls
 from kmsapp.tests.bench.driver import Target
 
+NAME = "moto_server: Encrypt"
 START_SECONDS = 60.0
 # moto takes any credentials.
 ACCESS_KEY_ID, SECRET_ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE", "not-a-secret"

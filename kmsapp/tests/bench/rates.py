@@ -13,7 +13,6 @@ from kmsapp.tests.bench.driver import Run, Target
 from kmsapp.tests.bench.report import figure, table
 from kmsapp.tests.token_copies import HSMS, copy_token
 
-MOTO = "moto_server: Encrypt"
 TOKEN = "token alone: AES-GCM"
 WARM_SECONDS = 0.3
 
@@ -30,8 +29,9 @@ def closed_loop(casemate: Casemate, *, connections: int, seconds: float, rounds:
             _measure(calls.every_call(casemate), loaded, alone, connections=connections, seconds=seconds)
             if with_moto:
                 with moto.running() as target:
-                    _measure({MOTO: target}, loaded, alone, connections=connections, seconds=seconds)
-    _refuse_failures([*loaded.values(), *alone.values()])
+                    _measure({moto.NAME: target}, loaded, alone, connections=connections, seconds=seconds)
+    _refuse_failures(loaded)
+    _refuse_failures(alone)
     rows = [_row(name, loaded, alone) for name in loaded]
     rows.append([TOKEN, figure(statistics.median(token)), "", "", "", ""])
     return table(["call", "calls/s", "p50 ms", "p99 ms", f"of {calls.EMPTY}", "of moto's Encrypt"], rows)
@@ -67,7 +67,7 @@ def _row(name: str, loaded: Mapping[str, list[Run]], alone: Mapping[str, list[Ru
         median([run.percentile_ms(50) for run in alone[name]]),
         median([run.percentile_ms(99) for run in alone[name]]),
         against(calls.EMPTY),
-        against(MOTO) if name == "Encrypt" else "",
+        against(moto.NAME) if name == "Encrypt" else "",
     ]
 
 
@@ -91,7 +91,7 @@ def open_loop(casemate: Casemate, rates: Sequence[float], *, seconds: float, rou
     return table(["Encrypt calls/s", "p50 ms", "p99 ms", "p99.9 ms", "slowest ms", "failed"], rows)
 
 
-def _refuse_failures(measured: Sequence[list[Run]]) -> None:
-    failures = [dict(run.failures) for runs in measured for run in runs if run.failures]
+def _refuse_failures(measured: Mapping[str, list[Run]]) -> None:
+    failures = [(name, dict(run.failures)) for name, runs in measured.items() for run in runs if run.failures]
     if failures:
         raise SystemExit(f"Not every call was answered with a 200, so these are no measurements: {failures}")

@@ -147,11 +147,23 @@ class _Loop:
             self.busy.remove(client)
             self.idle.append(client)
 
-    def finish(self, started: float) -> Run:
-        """Wait for the answers under way, and give what was measured."""
+    def send_all(self, count: int) -> None:
+        """Send so many calls as a closed loop, and wait for all answers but the last ones under way."""
+        while count:
+            while self.idle and count:
+                self.send(time.perf_counter())
+                count -= 1
+            self.wait(0.1)
+
+    def drain(self) -> None:
+        """Wait for the answers under way."""
         deadline = time.perf_counter() + ANSWER_SECONDS
         while self.busy and time.perf_counter() < deadline:
             self.wait(0.1)
+
+    def finish(self, started: float) -> Run:
+        """Wait for the answers under way, and give what was measured."""
+        self.drain()
         self.run.seconds = time.perf_counter() - started
         self.run.failures["no answer"] += len(self.busy)
         self.run.failures = +self.run.failures
@@ -160,9 +172,15 @@ class _Loop:
         return self.run
 
 
-def closed_loop(target: Target, *, connections: int, seconds: float) -> Run:
-    """As many calls as the server answers: each connection sends the next one when it has its answer."""
+def closed_loop(target: Target, *, connections: int, seconds: float, warm_calls: int = 0) -> Run:
+    """As many calls as the server answers: each connection sends the next one when it has its answer.
+
+    warm_calls: so many come before over the same connections, which lead to the same workers, and are not counted.
+    """
     loop = _Loop(target, connections)
+    loop.send_all(warm_calls)
+    loop.drain()
+    loop.run = Run()
     started = time.perf_counter()
     while (now := time.perf_counter()) < started + seconds:
         while loop.idle:
@@ -175,12 +193,7 @@ def counted(target: Target, *, connections: int, note: Note | None = None) -> Ru
     """Each request once, as a closed loop. note: is told each answer."""
     loop = _Loop(target, connections, note)
     started = time.perf_counter()
-    left = len(target.requests)
-    while left:
-        while loop.idle and left:
-            loop.send(time.perf_counter())
-            left -= 1
-        loop.wait(0.1)
+    loop.send_all(len(target.requests))
     return loop.finish(started)
 
 

@@ -15,6 +15,7 @@ import threading
 import time
 from typing import Protocol
 
+from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
 from hsmapp import clock, findings, hsm_processes, hsms, mending, new_tokens, reconcile, replication, resync
@@ -46,8 +47,10 @@ PEER_SECONDS = 15.0
 # How long storage may be away, as when a disk is mounted again, before its HSM gets a new token.
 REPLACE_AFTER_SECONDS = 10.0
 
+NOT_STARTED = "The HSM process can't be started: {reason}. It is tried again."
 REPLACED = "It gets a new token, and its keys from their masked keys."
 KEPT = "What was there is kept in {folder}."
+NOT_PUT_ASIDE = "It can't get a new token, because what is there can't be put aside: {reason}."
 NO_PEER = (
     "No other HSM that runs has the masking key, so it can't get a new token by itself: if its storage does not come "
     "back, stop the server, and make and restore a backup."
@@ -113,7 +116,11 @@ class Keeper(threading.Thread):
             self._fail(error)
             silent = process is not None and not process.ends_soon()
             trouble = HSM_SILENT if silent else HSM_PROCESS_ENDED
-        except (ProcessEndedError, HsmAnswerError, OSError, DatabaseError) as error:
+        except OSError as error:
+            self._fail(error)
+            if process is None and not isinstance(error, BrokenPipeError):  # which says that it has ended already
+                trouble = NOT_STARTED.format(reason=error.strerror)
+        except (ProcessEndedError, HsmAnswerError, DatabaseError) as error:
             self._fail(error)
             trouble = HSM_STORAGE_SILENT if isinstance(error, StorageSilentError) else HSM_PROCESS_ENDED
         except Exception:  # the keeper's last stage: one HSM's trouble is tried again later and stops no other's
@@ -143,9 +150,12 @@ class Keeper(threading.Thread):
         self._unusable_since = self._unusable_since or now
         if now - self._unusable_since < REPLACE_AFTER_SECONDS:
             return said
-        with contextlib.suppress(DatabaseError):  # it is tried again at the next start
+        try:
             return f"{said} {self._replace_token(said)}"
-        return said
+        except OSError as error:  # tried again at the next start, like the next
+            return f"{said} {NOT_PUT_ASIDE.format(reason=error.strerror)}"
+        except DatabaseError:
+            return said
 
     def _replace_token(self, said: str) -> str:
         hsm = Hsm.objects.select_related("cluster").get(hsm_id=self.hsm_id)
@@ -156,7 +166,7 @@ class Keeper(threading.Thread):
             return NO_PEER
         kept = new_tokens.folder_for_replaced(clock.now())
         put = new_tokens.begin_anew(hsm, kept)
-        sentence = f"{REPLACED} {KEPT.format(folder=f'replaced/{kept.name}')}" if put else REPLACED
+        sentence = f"{REPLACED} {KEPT.format(folder=put.relative_to(settings.DATA))}" if put else REPLACED
         findings.note(_storage_of(hsm), f"{said} {sentence}")
         logger.warning("%s: %s %s", self.hsm_id, said, sentence)
         self._unusable_since = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from kmsapp import demo
 from kmsapp.errors import CloudHsmClusterInvalidConfigurationException
 from kmsapp.tests.one_hsm import FIRST, SECOND, kill, labels, opens_on, restarted, runs, wait_for_successor
 from kmsapp.tests.people import answers, call, create_key, decrypt, encrypt
+from kmsapp.tests.small_disk import small_disk
 from kmsapp.tests.test_reconcile import changes, compare
 
 
@@ -157,6 +159,40 @@ def test_all_tokens_lost_is_said_and_comes_back_with_the_storage(
     wait_until(lambda: answers(blob), "calls to be answered again")
     assert decrypt(blob) == b"kept"
     assert not Finding.objects.filter(kind="storage", resolved_at=None).exists()
+
+
+def test_a_token_lost_from_a_file_system_of_its_own_is_put_aside_inside_it(
+    installation: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "REPLACE_AFTER_SECONDS", 0.5)
+    folder = folder_of(installation, SECOND)
+    with ExitStack() as disks:
+        with restarted(SECOND, installation):
+            disks.enter_context(small_disk(folder, mib=4))
+            (token,) = (folder / "tokens").glob("*/token.object")
+            token.unlink()
+        assert_whole(create_key())
+        (kept,) = (folder / "replaced").iterdir()
+        assert list(kept.glob("tokens/*/*.object")), "what was there is not destroyed"
+        (finding,) = Finding.objects.filter(kind="storage")
+        assert finding.resolved_at is not None and f"hsm/{SECOND}/replaced/{kept.name}" in finding.detail
+        hsms.stop(Hsm.objects.select_related("cluster").get(hsm_id=SECOND))
+        wait_until(lambda: not runs(SECOND, installation), "the process to end")
+
+
+def test_a_lost_token_that_can_not_be_put_aside_is_said_and_ends_no_keeper(
+    installation: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(keeper, "REPLACE_AFTER_SECONDS", 0.0)
+    (installation / "replaced").write_text("no folder")
+    with restarted(SECOND, installation):
+        (token,) = (folder_of(installation, SECOND) / "tokens").glob("*/token.object")
+        token.rename(installation / "token.object")
+        hsms.start(Hsm.objects.select_related("cluster").get(hsm_id=SECOND))
+        wait_until(lambda: "can't be put aside: Not a directory" in message_of(SECOND), "the reason")
+        (installation / "token.object").rename(token)
+    assert opens_on(SECOND, demo.KEY_ID)
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def _runs(installation: Path) -> list[bool]:

@@ -25,7 +25,7 @@ from django.db import transaction
 
 from hsmapp import certificates, credentials, epochs, hsms, sealing
 from hsmapp.device.protocol import MASKED_KEY_WRONG, Connection, HsmAnswerError
-from hsmapp.models import Cluster, Hsm, MaskedKey
+from hsmapp.models import Cluster, Hsm, HsmOnPreviousPassword, MaskedKey
 from hsmapp.states import ClusterState
 
 CONTROL_SECONDS = 10.0
@@ -101,6 +101,13 @@ def join(device: Device, peer: Device) -> None:
 
 
 def copy_users(giver: Device, taker: Device) -> None:
+    """Replace the HSM users of one HSM by those of another.
+
+    A giver that has a changed password still to take, from when it was away, gives the one before: the taker is noted
+    as late too, and first of all, so that what is copied never lacks its note.
+    """
+    for late in HsmOnPreviousPassword.objects.filter(hsm=giver.hsm):
+        HsmOnPreviousPassword.objects.get_or_create(hsm=taker.hsm, credential_id=late.credential_id)
     after, add = "", False
     while True:
         page = giver.ask("export_users", after=after)

@@ -158,6 +158,8 @@ class _Comparison:
         self._report = Report()
         self._wrong: dict[Subject, str] = {}  # what is to be listed as wrong afterwards -> a sentence
         self._failed: set[Pair] = set()
+        self._quarantined: set[Pair] = set()
+        self._still_there: set[Pair] = set()  # to be destroyed, and refused
         self._refusals = 0  # of the token, to store a key
 
     def run(self, *, check_keys: bool) -> Report:
@@ -165,9 +167,9 @@ class _Comparison:
         tombstones = [one.pk for one in Tombstone.objects.filter(cluster=self._cluster)]
         held = list(keys_in(self._device))
         defects = list(self._defects())
+        self._quarantined = {(one.name, one.id) for one in defects if one.kind == protocol.DEFECT_QUARANTINED}
         wanted = set(MaskedKey.objects.filter(cluster=self._cluster).values_list("label", "backing_key_id"))
-        quarantined = {(one.name, one.id) for one in defects if one.kind == protocol.DEFECT_QUARANTINED} - wanted
-        self._remove_strangers(self._strangers(held, defects, wanted), quarantined)
+        self._remove_strangers(self._strangers(held, defects, wanted))
         self._restore(wanted - {(label, id_) for label, id_, owner in held if owner is not None})
         if check_keys:
             self._check()
@@ -186,25 +188,25 @@ class _Comparison:
         found = {(label, id_) for label, id_, owner in held if owner is None or owner in ours}
         # A label stands for one key; whatever else carries it is listed apart.
         found |= {(one.name, one.id) for one in defects if one.kind == protocol.DEFECT_FOREIGN_OBJECT}
-        return found - wanted
+        # It may have been deleted, or given up, since it was put aside: a database that was restored may know of it.
+        return (found | self._quarantined) - wanted
 
-    def _remove_strangers(self, strangers: set[Pair], quarantined: set[Pair]) -> None:
-        """quarantined: what an earlier comparison has put aside, which may have been named since."""
-        unwanted, being_made = self._named(strangers | quarantined)
-        for label, id_ in quarantined - unwanted:
-            self._note(FindingKind.ORPHAN, UNKNOWN, label, id_)
-        for label, id_ in sorted((strangers - being_made) | (quarantined & unwanted)):
+    def _remove_strangers(self, strangers: set[Pair]) -> None:
+        unwanted, being_made = self._named(strangers)
+        for label, id_ in sorted(strangers - being_made):
             try:
-                if (label, id_) in quarantined:
-                    self._device.ask("release_key", label=label, id=id_)
                 self._remove(label, id_, destroy=(label, id_) in unwanted)
             except HsmAnswerError as error:
                 if error.name == protocol.TOKEN_FAILED:
                     self._require_storage(error)
-                self._note(FindingKind.ORPHAN, f"It can't be put aside: {error.message}.", label, id_)
+                self._still_there.add((label, id_))
+                what = "destroyed" if (label, id_) in unwanted else "put aside"
+                self._note(FindingKind.ORPHAN, f"It can't be {what}: {error.message}.", label, id_)
 
     def _remove(self, label: str, id_: str, *, destroy: bool) -> None:
         if destroy:
+            if (label, id_) in self._quarantined:
+                self._device.ask("release_key", label=label, id=id_)
             self._report.destroyed += self._device.ask("destroy_key", label=label, id=id_)["destroyed"]
         else:
             self._report.quarantined += self._device.ask("quarantine_key", label=label, id=id_)["objects"]
@@ -309,6 +311,8 @@ class _Comparison:
                 tombstone = Tombstone.objects.select_for_update().filter(pk=pk).first()
                 if tombstone is None or self._device.hsm.hsm_id not in tombstone.hsms:
                     continue
+                if (tombstone.label, tombstone.backing_key_id) in self._still_there:
+                    continue
                 tombstone.hsms.remove(self._device.hsm.hsm_id)
                 if tombstone.hsms:
                     tombstone.save(update_fields=["hsms"])
@@ -370,7 +374,8 @@ def _inventory(files: list[protocol.Defect], odd: list[protocol.Defect]) -> str:
     if files:
         parts.append(f"{len(files)} of its files can't be used: {_named(files)}")
     if odd:
-        parts.append(f"{len(odd)} objects in its token are no keys: {_named(odd)}")
+        what = "object in its token is no key" if len(odd) == 1 else "objects in its token are no keys"
+        parts.append(f"{len(odd)} {what}: {_named(odd)}")
     return "; ".join(parts) + "."
 
 

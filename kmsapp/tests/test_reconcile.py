@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import secrets
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -12,7 +13,10 @@ from django.test import Client
 from django.urls import reverse
 
 from hsmapp import clock, jobs, key_creation, reconcile
+from hsmapp.device import protocol
+from hsmapp.device.protocol import HsmAnswerError
 from hsmapp.models import Finding, Hsm, KeyIntent, MaskedKey, Reconciliation, Tombstone
+from hsmapp.replication import Device
 from hsmapp.testing import wait_until
 from hsmapp.tests import token_files
 from kmsapp import demo
@@ -131,6 +135,44 @@ def test_an_intent_is_being_made_or_let_go_of_at_every_moment(installation: Path
         runs += 1
     assert not Finding.objects.exists()
     print(f"R2: {len(pairs)} intents that were given up during {runs} comparisons: 0 taken for strangers")
+
+
+def test_what_can_not_be_destroyed_is_not_confirmed_and_tried_again(
+    installation: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label, id_ = plant(FIRST)
+    told = {"cluster": Hsm.objects.get(hsm_id=FIRST).cluster, "label": label, "backing_key_id": id_, "hsms": [FIRST]}
+    tombstone = Tombstone.objects.create(**told, created_at=clock.now())
+    ask = Device.ask
+
+    def refuses(device: Device, op: str, **args: Any) -> dict[str, Any]:
+        if op == "destroy_key":
+            raise HsmAnswerError(protocol.TOKEN_FAILED, "the token cannot destroy a key")
+        return ask(device, op, **args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Device, "ask", refuses)
+        compare(FIRST)
+        assert Tombstone.objects.filter(pk=tombstone.pk, hsms=[FIRST]).exists()
+        assert Finding.objects.get(resolved_at=None).detail.startswith("It can't be destroyed: ")
+    (second,) = compare(FIRST)
+    assert (second.destroyed, second.quarantined) == (1, 0)
+    assert not Tombstone.objects.exists() and not Finding.objects.filter(resolved_at=None).exists()
+
+
+def test_what_was_put_aside_and_is_known_to_be_deleted_since_is_destroyed(installation: Path) -> None:
+    label, id_ = plant(FIRST)
+    (first,) = compare(FIRST)
+    assert first.quarantined == 1
+    told = {"cluster": Hsm.objects.get(hsm_id=FIRST).cluster, "label": label, "backing_key_id": id_, "hsms": [FIRST]}
+    Tombstone.objects.create(**told, created_at=clock.now())
+    (second,) = compare(FIRST)
+    assert (second.destroyed, changes(second)) == (1, 1)
+    assert not Tombstone.objects.exists() and not Finding.objects.filter(resolved_at=None).exists()
+    with restarted(FIRST, installation):
+        pass
+    (third,) = compare(FIRST)
+    assert changes(third) == 0 and label not in labels(FIRST)
 
 
 def test_a_key_that_vanished_is_made_again(installation: Path) -> None:

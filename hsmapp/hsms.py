@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 
 from django.db import transaction
+from django.db.models import Q
 
 from hsmapp import clock, epochs, sealing
 from hsmapp.models import Cluster, Hsm, HsmOnPreviousPassword
@@ -56,9 +57,12 @@ def start(hsm: Hsm) -> None:
 
 
 def none_runs() -> None:
-    """No HSM process runs on this machine (yet): say so, so that nobody is told that an HSM serves before it does."""
-    for hsm in Hsm.objects.select_related("cluster").filter(state=HsmState.ACTIVE):
-        _set(hsm, state=HsmState.DEGRADED, state_message=HSM_STARTING)
+    """No HSM process runs on this machine (yet): say so, so that nobody is told that an HSM serves before it does, nor
+    what was wrong with it when the last process ended.
+    """
+    to_run = Q(state=HsmState.ACTIVE) | Q(state=HsmState.DEGRADED, wanted=True)
+    for hsm in Hsm.objects.select_related("cluster").filter(to_run):
+        set_state(hsm, HsmState.DEGRADED, HSM_STARTING)
 
 
 def let_in(hsm: Hsm) -> bool:

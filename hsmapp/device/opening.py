@@ -46,6 +46,7 @@ def open_hsm(configuration: Configuration) -> Hsm:
 def _open(configuration: Configuration) -> Hsm:
     folder = configuration.folder
     _write_softhsm_configuration(folder)
+    set_aside.make_folder(folder)
     _move_unreadable_objects(configuration)
     users_path = folder / USERS
     users = HsmUsers(users_path)

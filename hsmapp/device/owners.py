@@ -8,6 +8,7 @@ the next start.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import zlib
@@ -35,7 +36,8 @@ class OwnerJournal:
         self._owners: dict[tuple[str, str], str] = {}
         records = self._read()
         if records > max(_STALE_MINIMUM, _STALE_FACTOR * len(self._owners)):
-            self._rewrite()
+            with contextlib.suppress(OSError):  # no room: it is as good as it is, and shorter at another start
+                self._rewrite()
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         sync(path.parent)
 

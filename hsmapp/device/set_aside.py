@@ -4,6 +4,7 @@ destroyed, for somebody may still find something in them, and never in the way o
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,12 @@ class Stray:
 
     name: str
     reason: str
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder while there is room: a full disk, which leaves half-written files, may have none for a folder."""
+    with contextlib.suppress(OSError):
+        (folder / FOLDER).mkdir(mode=0o700, exist_ok=True)
 
 
 def move(folder: Path, path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import random
 import secrets
 from collections.abc import Iterator
@@ -332,6 +333,10 @@ def test_an_owner_journal_torn_at_any_byte_keeps_its_whole_records(tmp_path: Pat
         again.close()
 
 
+def no_room(_path: Path, _content: bytes) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_an_owner_journal_is_rewritten_when_most_of_it_is_past(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hsmapp.device.owners._STALE_MINIMUM", 10)
     path = tmp_path / "owners"
@@ -345,6 +350,12 @@ def test_an_owner_journal_is_rewritten_when_most_of_it_is_past(tmp_path: Path, m
             journal.forget(name, "id")
     journal.close()
     before = path.stat().st_size
+    with monkeypatch.context() as patch:
+        patch.setattr("hsmapp.device.owners.write_durably", no_room)
+        journal = OwnerJournal(path)
+        assert [name for name in names if journal.owner(name, "id")] == [kept]
+        journal.close()
+    assert path.stat().st_size == before
     journal = OwnerJournal(path)
     assert path.stat().st_size < before / 10
     assert [name for name in names if journal.owner(name, "id")] == [kept]

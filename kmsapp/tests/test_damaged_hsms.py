@@ -18,7 +18,7 @@ from kmsapp import demo
 from kmsapp.errors import CloudHsmClusterInvalidConfigurationException
 from kmsapp.tests.one_hsm import FIRST, SECOND, kill, labels, opens_on, restarted, runs, wait_for_successor
 from kmsapp.tests.people import answers, call, create_key, decrypt, encrypt
-from kmsapp.tests.small_disk import small_disk
+from kmsapp.tests.small_disk import filled, small_disk
 from kmsapp.tests.test_reconcile import changes, compare
 
 
@@ -176,6 +176,22 @@ def test_a_token_lost_from_a_file_system_of_its_own_is_put_aside_inside_it(
         assert list(kept.glob("tokens/*/*.object")), "what was there is not destroyed"
         (finding,) = Finding.objects.filter(kind="storage")
         assert finding.resolved_at is not None and f"hsm/{SECOND}/replaced/{kept.name}" in finding.detail
+        hsms.stop(Hsm.objects.select_related("cluster").get(hsm_id=SECOND))
+        wait_until(lambda: not runs(SECOND, installation), "the process to end")
+
+
+def test_half_an_object_on_a_full_disk_keeps_no_hsm_from_its_good_keys(installation: Path) -> None:
+    key_ids = [create_key() for _ in range(2)]
+    folder = folder_of(installation, SECOND)
+    with ExitStack() as disks:
+        with restarted(SECOND, installation):
+            disks.enter_context(small_disk(folder, mib=4))
+            (sample, *_) = token_files.keys(folder)
+            half = sample.with_name("00000000-aaaa-bbbb-cccc-dddddddddddd.object")
+            half.write_bytes(sample.read_bytes()[:300])
+            disks.enter_context(filled(folder))
+        assert (folder / set_aside.FOLDER / half.name).exists()
+        assert all(opens_on(SECOND, key_id) for key_id in key_ids)
         hsms.stop(Hsm.objects.select_related("cluster").get(hsm_id=SECOND))
         wait_until(lambda: not runs(SECOND, installation), "the process to end")
 

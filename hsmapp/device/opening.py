@@ -106,9 +106,7 @@ def _open_token(configuration: Configuration, *, first_start: bool) -> Token:
         if not first_start:
             raise TokenUnusableError(f"the token of {configuration.hsm_id} is gone from {configuration.folder}")
         if configuration.so_pin is None:
-            raise TokenUnusableError(
-                f"the token of {configuration.hsm_id} is gone, with its HSM users (no SO PIN was given for a new one)"
-            )
+            raise TokenUnusableError(f"the token of {configuration.hsm_id} is gone, with its HSM users")
         token.session.initialise(configuration.so_pin)
     token.session.log_in()
     if first_start:

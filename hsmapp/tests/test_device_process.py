@@ -110,7 +110,8 @@ def test_a_token_that_has_been_there_is_never_made_anew(device: DeviceProcess) -
 def test_a_token_is_not_made_without_an_so_pin(device: DeviceProcess) -> None:
     code, said = failure(device, so_pin=None)
     assert code == 4
-    assert "no SO PIN" in said
+    assert "is gone, with its HSM users" in said
+    assert list((device.folder / "tokens").iterdir()) == []
 
 
 @pytest.mark.parametrize("milliseconds", [20, 120, 200, 280, 360, 450])

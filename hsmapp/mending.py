@@ -74,7 +74,9 @@ def fetch_masking_key(device: Device, peer: Device) -> None:
     was_there = device.ask("masking_key")["damaged"]
     replication.join(device, peer)
     if was_there:
-        findings.note_repaired(_masking_key_of(device), FETCHED.format(peer=peer.hsm.hsm_id))
+        fetched = FETCHED.format(peer=peer.hsm.hsm_id)
+        logger.warning("%s: %s", device.hsm.hsm_id, fetched)
+        findings.note_repaired(_masking_key_of(device), fetched)
 
 
 def note_lacking_masking_key(device: Device) -> bool:

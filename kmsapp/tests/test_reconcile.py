@@ -12,16 +12,17 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
-from hsmapp import clock, jobs, key_creation, reconcile
+from hsmapp import clock, hsms, jobs, key_creation, reconcile
 from hsmapp.device import protocol
 from hsmapp.device.protocol import HsmAnswerError
+from hsmapp.management.commands import hsm as hsm_command
 from hsmapp.models import Finding, Hsm, KeyIntent, MaskedKey, Reconciliation, Tombstone
 from hsmapp.replication import Device
 from hsmapp.testing import wait_until
 from hsmapp.tests import token_files
 from kmsapp import demo
 from kmsapp.models import User
-from kmsapp.tests.one_hsm import FIRST, SECOND, labels, logged_in, opens_on, restarted
+from kmsapp.tests.one_hsm import FIRST, SECOND, labels, logged_in, opens_on, restarted, runs
 from kmsapp.tests.people import ALICE, CAROL, call, create_key, decrypt, encrypt
 
 STRANGER = f"arn:aws:kms:us-west-2:{demo.ACCOUNT}:key/00000000-0000-0000-0000-000000000000"
@@ -231,6 +232,23 @@ def test_the_command_reports_what_was_done_and_what_stays_wrong(
     assert f"{FIRST}  keys as they should be: 1; nothing to do" in capsys.readouterr().out
     with pytest.raises(CommandError, match="There is no HSM hsm-nowhere"):
         call_command("hsm", "reconcile", "hsm-nowhere")
+
+
+def test_the_command_reports_what_was_compared_beside_an_hsm_that_is_away(
+    installation: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hsm_command, "ANSWER_SECONDS", 3.0)
+    monkeypatch.setattr(hsm_command, "PATIENT_SECONDS", 0.5)
+    plant(SECOND)
+    hsms.stop(Hsm.objects.select_related("cluster").get(hsm_id=FIRST))
+    wait_until(lambda: not runs(FIRST, installation), "the process to end")
+    with pytest.raises(CommandError, match=f"^{FIRST}: not compared within 3 s"):
+        call_command("hsm", "reconcile", FIRST, SECOND)
+    shown = capsys.readouterr()
+    assert f"{FIRST}  not compared: it is DEGRADED. The HSM was stopped." in shown.out
+    assert f"{SECOND}  keys as they should be: 1; 1 unknown, quarantined" in shown.out
+    assert f"Unknown key  {SECOND}  {STRANGER}" in shown.out
+    assert f"Waiting for {FIRST}, which is DEGRADED. The HSM was stopped." in shown.err
 
 
 def test_the_cluster_page_shows_what_was_compared_found_and_repaired_to_its_own_account(installation: Path) -> None:

@@ -21,6 +21,7 @@ from hsmapp.reconcile import Report
 from hsmapp.states import HsmState
 
 ANSWER_SECONDS = 120.0
+PATIENT_SECONDS = 5.0  # then whoever waits is told for what
 POLL_SECONDS = 0.1
 
 
@@ -86,11 +87,24 @@ class Command(InstallationCommand):
         """Have the running server do it, for it alone opens the tokens; show what it did, and what stays wrong."""
         rows = self._to_reconcile(hsm_ids)
         asked_at = reconcile.ask(rows)
-        for hsm in rows:
-            done = self._wait_for(hsm, asked_at)
-            report = Report(**{field.name: getattr(done, field.name) for field in fields(Report)})
-            self.stdout.write(f"{hsm.hsm_id}  keys as they should be: {report.keys}; {report.sentence()}")
+        end = time.monotonic() + ANSWER_SECONDS
+        late = [hsm for hsm in rows if not self._reported(hsm, asked_at, end)]
         self._findings()
+        if late:
+            raise CommandError(
+                f"{', '.join(hsm.hsm_id for hsm in late)}: not compared within {ANSWER_SECONDS:.0f} s. It is done when "
+                "the HSM serves again. Does the server run on this data folder?"
+            )
+
+    def _reported(self, hsm: Hsm, asked_at: datetime.datetime, end: float) -> bool:
+        """Whether the HSM was compared in time; show what was done, or its state."""
+        done = self._wait_for(hsm, asked_at, end)
+        if done is None:
+            self.stdout.write(f"{hsm.hsm_id}  not compared: it is {hsm.state}. {hsm.state_message}")
+            return False
+        report = Report(**{field.name: getattr(done, field.name) for field in fields(Report)})
+        self.stdout.write(f"{hsm.hsm_id}  keys as they should be: {report.keys}; {report.sentence()}")
+        return True
 
     def _to_reconcile(self, hsm_ids: list[str]) -> list[Hsm]:
         found = Hsm.objects.exclude(state=HsmState.DELETED).order_by("cluster__cluster_id", "hsm_id")
@@ -102,19 +116,20 @@ class Command(InstallationCommand):
             raise CommandError(f"There is no HSM {unknown[0]}.")
         return rows
 
-    def _wait_for(self, hsm: Hsm, asked_at: datetime.datetime) -> Reconciliation:
-        end = time.monotonic() + ANSWER_SECONDS
-        while time.monotonic() < end:
+    def _wait_for(self, hsm: Hsm, asked_at: datetime.datetime, end: float) -> Reconciliation | None:
+        say_at = time.monotonic() + PATIENT_SECONDS
+        while True:
             # Begun after it was asked for: one that was under way may have passed over what is wrong.
             done = hsm.reconciliations.filter(begun_at__gte=asked_at).first()
-            if done is not None:
+            now = time.monotonic()
+            if done is not None or now >= end:
+                hsm.refresh_from_db()
                 return done
+            if now >= say_at:
+                hsm.refresh_from_db()
+                self.stderr.write(f"Waiting for {hsm.hsm_id}, which is {hsm.state}. {hsm.state_message}")
+                say_at = end
             time.sleep(POLL_SECONDS)
-        hsm.refresh_from_db()
-        raise CommandError(
-            f"{hsm.hsm_id} was not compared within {ANSWER_SECONDS:.0f} s. It is {hsm.state} ({hsm.state_message}). "
-            "Does the server run on this data folder?"
-        )
 
     def _token_env(self, hsm: Hsm) -> None:
         """Whoever has PIN and token folder has the keys, so this is for data that nobody depends on."""

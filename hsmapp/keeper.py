@@ -209,8 +209,14 @@ class Keeper(threading.Thread):
             close_old_connections()
             return False  # the cluster is not founded yet: found_clusters() does that
         with self._peers.cluster_lock(hsm.cluster_id):
-            if not self._is_whole(hsm, device):
+            try:
+                whole = self._is_whole(hsm, device)
+            except HsmUnreachableError as error:
+                device.ask_within(PROBE_SECONDS, "health")  # fails too, unless it was a peer that did not answer
+                logger.warning("%s is not mended yet, a peer left: %s", hsm.hsm_id, error)
                 return False
+        if not whole:
+            return False
         if hsm.state != HsmState.CREATE_IN_PROGRESS:
             hsms.set_state(hsm, HsmState.DEGRADED, HSM_SYNCHRONIZING)
         report = resync.bring_up_to_date(device)

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from hsmapp import hsms, keeper
+from hsmapp import hsm_processes, hsms, keeper, mending
 from hsmapp.device import set_aside
+from hsmapp.device.protocol import HsmUnreachableError
+from hsmapp.hsm_processes import HsmProcess
 from hsmapp.models import Finding, Hsm, MaskedKey
+from hsmapp.replication import Device
 from hsmapp.testing import state_of, wait_until
 from hsmapp.tests import token_files
 from kmsapp import demo
@@ -72,6 +75,31 @@ def test_a_damaged_masking_key_is_fetched_anew_from_a_peer(installation: Path) -
     (repaired,) = Finding.objects.filter(kind="masking-key")
     assert repaired.resolved_at is not None and FIRST in repaired.detail
     assert_whole(*key_ids, create_key())
+
+
+def test_a_peer_that_leaves_while_it_gives_its_masking_key_is_not_taken_for_the_hsm_that_gets_it(
+    installation: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch, start = mending.fetch_masking_key, hsm_processes.start
+    fetched: list[str] = []
+    started: list[str] = []
+
+    def leaves_at_first(device: Device, peer: Device) -> None:
+        fetched.append(device.hsm.hsm_id)
+        if len(fetched) == 1:
+            raise HsmUnreachableError("no answer from the HSM process to wrap_masking_key")
+        fetch(device, peer)
+
+    def noted(hsm: Hsm) -> HsmProcess:
+        started.append(hsm.hsm_id)
+        return start(hsm)
+
+    monkeypatch.setattr(mending, "fetch_masking_key", leaves_at_first)
+    with restarted(SECOND, installation):
+        token_files.flip_value(token_files.masking_key(folder_of(installation, SECOND)))
+        monkeypatch.setattr(hsm_processes, "start", noted)
+    assert (fetched, started) == ([SECOND, SECOND], [SECOND])
+    assert_whole(create_key())
 
 
 def test_without_any_sound_masking_key_the_keys_work_and_new_ones_are_refused(

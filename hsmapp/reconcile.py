@@ -9,7 +9,7 @@ knows of it, so what is in a token and in no row by then was never promised to a
         an abandoned intent names it      destroyed: nobody was ever told of it
         a tombstone names it              destroyed: its key was deleted
         an open intent names it           left alone: it is being made
-        nobody knows it                   quarantined and listed, never destroyed
+        nobody knows it                   quarantined and listed, until one of the above, or the database, does
     an object without a name              destroyed: half of a key that was never made
 
 A second run finds nothing to do. Objects of HSM users that this service does not log in as are theirs.

@@ -20,7 +20,7 @@ from hsmapp.device import protocol
 from hsmapp.device.protocol import Connection
 from hsmapp.models import Hsm
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0  # opening a full token of an hsm2m.medium takes seconds, on a busy machine many
 CONNECT_SECONDS = 1.0
 CONTROL_SECONDS = 2.0
 STOP_SECONDS = 2.0

@@ -304,7 +304,7 @@ def test_one_active_hsm_makes_no_key_by_any_way_in(casemate: Casemate, alice: Br
     draft = to_review(alice, f"one-{hsm_id}")
     with stopped_hsm(casemate, hsm_id), nothing_remains(casemate):
         refused = refusal(casemate.boto3("kms").create_key, **IN_STORE)
-        assert refused is not None and refused.code == code and "1 active HSMs" in refused.message
+        assert refused is not None and refused.code == code and "1 active HSM in 1 Availability Zone" in refused.message
         assert code in cli_refusal(casemate)
         page = alice.post(f"{draft}review/", go="finish")
         assert_kept(alice, draft, page, code, help_topic="adding-an-hsm")

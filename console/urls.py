@@ -33,6 +33,11 @@ console: list[URLPattern | URLResolver] = [
     path("keys/create/<uuid:draft_id>/cancel/", create_key.create_key_cancel, name="create-key-cancel"),
     path("keys/create/<uuid:draft_id>/progress/", create_key.create_key_progress, name="create-key-progress"),
     path(
+        "keys/create/<uuid:draft_id>/progress/check/",
+        create_key.create_key_progress_check,
+        name="create-key-progress-check",
+    ),
+    path(
         "keys/create/<uuid:draft_id>/key-store/table/",
         create_key_store_step.key_store_table,
         name="create-key-store-table",

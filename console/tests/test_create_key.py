@@ -346,7 +346,7 @@ def test_two_tabs_do_not_mix(wizard: Wizard) -> None:
 def test_a_draft_is_its_owners_only(wizard: Wizard) -> None:
     draft = wizard.at_review()
     other = signed_in_client(person("bob", account=wizard.store.account))
-    for path in ("labels/", "review/", "cancel/", "progress/"):
+    for path in ("labels/", "review/", "cancel/", "progress/", "progress/check/"):
         assert other.get(f"/keys/create/{draft.pk}/{path}").status_code == 404, path
     for path in ("labels/", "review/", "cancel/"):
         assert other.post(f"/keys/create/{draft.pk}/{path}", {"go": "finish"}).status_code == 404, path

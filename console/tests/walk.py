@@ -44,6 +44,10 @@ class Watched:
             assert results.violations_count == 0, f"{name}:\n{results.generate_report()}"
             self.checked.append(name)
         assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} scrolls sideways"
+        self.picture(name, suffix=suffix)
+
+    def picture(self, name: str, *, suffix: str = "") -> None:
+        """Take its picture where asked to."""
         if TAKE_SCREENSHOTS and self.java_script:
             SCREENS.mkdir(parents=True, exist_ok=True)
             self.page.evaluate("scrollTo(0, 0)")  # else the toolbar sticks in the middle of the picture

@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django_htmx.http import HttpResponseClientRedirect
 
 from console import drafts, policy_text, steps
 from console.drafts import Choices
@@ -154,6 +155,16 @@ def create_key_progress(request: ConsoleRequest, draft_id: UUID) -> HttpResponse
         draft=draft,
         stuck=drafts.is_stuck(draft),
     )
+
+
+@require_safe
+@signed_in
+def create_key_progress_check(request: ConsoleRequest, draft_id: UUID) -> HttpResponse:
+    """Asked by the page above: nothing while the key is being made, then where to go on."""
+    draft = opened(request, draft_id)
+    if draft.state == KeyDraft.State.CLAIMED and not drafts.is_stuck(draft):
+        return HttpResponse(status=204)
+    return HttpResponseClientRedirect(reverse("console:create-key-progress", args=[draft.pk]))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

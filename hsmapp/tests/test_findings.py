@@ -9,25 +9,16 @@ from django.db import IntegrityError, connection, transaction
 
 from hsmapp import clock, epochs, findings
 from hsmapp.findings import Subject
-from hsmapp.models import Cluster, Finding, Hsm
-from hsmapp.states import ClusterState, FindingKind, HsmState
+from hsmapp.models import Finding, Hsm
+from hsmapp.states import FindingKind, HsmState
+from hsmapp.tests.cluster_row import ACCOUNT, new_cluster
 
-ACCOUNT = "111122223333"
 LABEL = "arn:aws:kms:us-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 
 
 def subject(*, states: tuple[HsmState, ...] = (HsmState.ACTIVE, HsmState.ACTIVE)) -> Subject:
     """A key of a new cluster with an HSM in each of the states: hsm-0, hsm-1, …"""
-    cluster = Cluster.objects.create(
-        cluster_id="cluster-1",
-        account=ACCOUNT,
-        region="us-west-2",
-        state=ClusterState.ACTIVE,
-        hsm_type="hsm1.medium",
-        vpc_id="vpc-1",
-        security_group="sg-1",
-        created_at=clock.now(),
-    )
+    cluster = new_cluster()
     for number, state in enumerate(states):
         Hsm.objects.create(
             hsm_id=f"hsm-{number}",

@@ -5,22 +5,13 @@ from __future__ import annotations
 import pytest
 
 from hsmapp import clock, hsms
-from hsmapp.models import Cluster, Hsm
-from hsmapp.states import ClusterState
+from hsmapp.models import Hsm
+from hsmapp.tests.cluster_row import new_cluster
 
 
 @pytest.mark.django_db
 def test_before_a_process_runs_no_hsm_serves_and_none_says_what_was_wrong_the_last_time() -> None:
-    cluster = Cluster.objects.create(
-        cluster_id="cluster-1",
-        account="111122223333",
-        region="us-west-2",
-        state=ClusterState.ACTIVE,
-        hsm_type="hsm1.medium",
-        vpc_id="vpc-1",
-        security_group="sg-1",
-        created_at=clock.now(),
-    )
+    cluster = new_cluster()
     rows = {
         "hsm-served": ("ACTIVE", "HSM created.", True),
         "hsm-failed": ("DEGRADED", "Its token was gone.", True),

@@ -10,7 +10,7 @@ from hsmapp import clock, replication
 from hsmapp.device.protocol import HsmUnreachableError
 from hsmapp.models import Cluster, ClusterCredential, Hsm, HsmOnPreviousPassword
 from hsmapp.replication import Device
-from hsmapp.states import ClusterState
+from hsmapp.tests.cluster_row import new_cluster
 from hsmapp.tests.device_process import PASSWORD, DeviceProcess, activated, ask, new_key
 
 
@@ -29,19 +29,6 @@ def device_of(running: DeviceProcess, cluster: Cluster) -> Device:
         created_at=clock.now(),
     )
     return Device(hsm, running.control())
-
-
-def new_cluster() -> Cluster:
-    return Cluster.objects.create(
-        cluster_id="cluster-1",
-        account="111122223333",
-        region="us-west-2",
-        state=ClusterState.ACTIVE,
-        hsm_type="hsm1.medium",
-        vpc_id="vpc-1",
-        security_group="sg-1",
-        created_at=clock.now(),
-    )
 
 
 @pytest.mark.django_db

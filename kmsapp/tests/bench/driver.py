@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 ANSWER_SECONDS = 30.0  # no answer within that: the measurement is void
+IDLE_SECONDS = 0.5  # a server may close a connection that carried nothing for so long
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _CLOSES = re.compile(rb"\r\nconnection: *close\r\n", re.IGNORECASE)
 
@@ -69,11 +70,15 @@ class _Client:
         self.number = 0  # of its request
         self.body = b""
         self._answer = b""
+        self._used = 0.0  # when it last carried something (time.perf_counter)
         self._socket = self._connect()
 
     def _connect(self) -> socket.socket:
         made = socket.create_connection(("127.0.0.1", self._port), timeout=ANSWER_SECONDS)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Read only when select says so: with a time limit, Python would ask the kernel once more for each call.
+        made.settimeout(None)
+        self._used = time.perf_counter()
         return made
 
     def fileno(self) -> int:
@@ -82,8 +87,10 @@ class _Client:
     def send(self, request: bytes, number: int, since: float) -> None:
         self.since, self.number, self._answer, self.body = since, number, b"", b""
         # As HTTP clients do: what was idle for long the server may have closed, and then no request is lost on it.
-        if select.select([self._socket], [], [], 0)[0]:
+        now = time.perf_counter()
+        if now - self._used > IDLE_SECONDS and select.select([self._socket], [], [], 0)[0]:
             self._reconnect()
+        self._used = now
         self._socket.sendall(request)
 
     def receive(self) -> bytes | None:

@@ -8,6 +8,8 @@ Resolution of key identifiers and its errors: https://docs.aws.amazon.com/kms/la
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from kmsapp import arns, ids, key_facts
 from kmsapp.call import Call
 from kmsapp.errors import AccessDeniedException, InvalidArnException, NotFoundException
@@ -20,8 +22,11 @@ CIPHERTEXT_DENIED = (
 )
 
 
-def account(call: Call, action: str) -> None:
-    """Authorize an action that has no key as its resource (CreateKey, lists, key stores)."""
+def account(call: Call, action: str, resource: str = "*", context: Mapping[str, str] | None = None) -> None:
+    """Authorize an action that has no key as its resource: CreateKey, lists, key stores, IAM and STS.
+
+    resource: ARN of the user, role, … of the caller's account. context: further condition keys of the request.
+    """
     call.checked.append(action)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Via = Literal["wire", "console", "admin", "service"]
+PrincipalType = Literal["User", "Root", "AssumedRole"]  # as aws:PrincipalType and CloudTrail have them, more or less
 
 
 @dataclass(frozen=True)
@@ -14,10 +15,24 @@ class Caller:
 
     account: str  # 12 digits
     region: str
-    principal_arn: str
-    principal_id: str  # AIDA…
+    principal_arn: str  # of a session, for an assumed role
+    principal_id: str  # AIDA…, AROA…:<session name>, or the account id of a root user
     user_name: str = ""
     access_key_id: str = ""  # empty in the browser
     via: Via = "wire"
     source_ip: str = ""
     user_agent: str = ""
+    principal_type: PrincipalType = "User"
+    role_arn: str = ""  # of an assumed role
+    session: int = 0  # primary key of the TemporaryCredential; 0 without one
+    is_secure: bool = False  # came by TLS
+
+    @property
+    def identity_arn(self) -> str:
+        """Whose policies count, as aws:PrincipalArn has it: the user's or the role's."""
+        return self.role_arn or self.principal_arn
+
+    @property
+    def identity_id(self) -> str:
+        """The unique id of that identity."""
+        return self.principal_id.partition(":")[0]

@@ -82,6 +82,11 @@ class Person:
     secret_access_key: str = field(repr=False)
 
 
+def user_id(user_name: str) -> str:
+    """The unique id of a demo user: known beforehand, so that examples can print it."""
+    return f"AIDA{user_name.upper():7<17}"
+
+
 def is_seeded() -> bool:
     return User.objects.filter(account_id=ACCOUNT, user_name="alice").exists()
 
@@ -249,7 +254,11 @@ def _people() -> list[Person]:
             Role.objects.get_or_create(
                 account_id=ACCOUNT,
                 name=name,
-                defaults={"role_id": ids.new_role_id(), "trust_policy": _trust_policy(), "created_at": now},
+                defaults={
+                    "role_id": f"AROA{name.upper():7<17}"[:21],
+                    "trust_policy": _trust_policy(),
+                    "created_at": now,
+                },
             )
         Group.objects.get_or_create(
             account_id=ACCOUNT, name="KeyUsers", defaults={"group_id": ids.new_group_id(), "created_at": now}
@@ -263,7 +272,7 @@ def _person(name: str, account_id: str, *, is_staff: bool) -> Person:
     password = secrets.token_urlsafe(12)
     user = User.objects.filter(account_id=account_id, user_name=name).first()
     if user is None:
-        user = User(user_id=ids.new_user_id(), account_id=account_id, user_name=name, created_at=clock.now())
+        user = User(user_id=user_id(name), account_id=account_id, user_name=name, created_at=clock.now())
     user.is_staff = is_staff
     user.set_password(password)
     user.save()

@@ -55,8 +55,24 @@ def new_group_id() -> str:
     return _unique("AGPA", 17)
 
 
+def new_policy_id() -> str:
+    return _unique("ANPA", 17)
+
+
 def new_access_key_id() -> str:
     return _unique("AKIA", 16)
+
+
+def new_temporary_access_key_id() -> str:
+    return _unique("ASIA", 16)
+
+
+def new_session_token() -> str:
+    return secrets.token_urlsafe(96)
+
+
+def new_grant_id() -> str:
+    return secrets.token_hex(32)
 
 
 def new_secret_access_key() -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from kmsapp.models.audit import AuditChain, AuditEvent
-from kmsapp.models.identities import AccessKey, Account, Group, Role, User
+from kmsapp.models.grants import Grant
+from kmsapp.models.identities import AccessKey, Account, Group, InlinePolicy, Role, TemporaryCredential, User
 from kmsapp.models.key_stores import CustomKeyStore
 from kmsapp.models.keys import Alias, KmsKey, Tag
+from kmsapp.models.policies import ManagedPolicy, PolicyVersion
 
 __all__ = [
     "AccessKey",
@@ -14,9 +16,14 @@ __all__ = [
     "AuditChain",
     "AuditEvent",
     "CustomKeyStore",
+    "Grant",
     "Group",
+    "InlinePolicy",
     "KmsKey",
+    "ManagedPolicy",
+    "PolicyVersion",
     "Role",
     "Tag",
+    "TemporaryCredential",
     "User",
 ]

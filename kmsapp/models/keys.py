@@ -33,6 +33,8 @@ class KmsKey(models.Model):
     custom_key_store = models.ForeignKey(CustomKeyStore, null=True, on_delete=models.PROTECT, related_name="keys")
     material = models.OneToOneField(MaskedKey, null=True, on_delete=models.SET_NULL, related_name="kms_key")
     policy = models.TextField()
+    # ARN in the policy -> unique id of whoever had it when the policy was written: a namesake made later has nothing.
+    policy_principals = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField()
     deletion_date = models.DateTimeField(null=True, blank=True)
 

@@ -8,8 +8,15 @@ from kmsapp import demo, dispatch
 from kmsapp.caller import Caller
 from kmsapp.errors import KMSInvalidStateException
 
-ALICE = Caller(demo.ACCOUNT, demo.REGION, f"arn:aws:iam::{demo.ACCOUNT}:user/alice", "AIDAALICE", "alice")
-CAROL = Caller(demo.OTHER_ACCOUNT, demo.REGION, f"arn:aws:iam::{demo.OTHER_ACCOUNT}:user/carol", "AIDACAROL", "carol")
+
+def _person(account: str, name: str) -> Caller:
+    return Caller(account, demo.REGION, f"arn:aws:iam::{account}:user/{name}", demo.user_id(name), name)
+
+
+ALICE = _person(demo.ACCOUNT, "alice")
+BOB = _person(demo.ACCOUNT, "bob")
+MALLORY = _person(demo.ACCOUNT, "mallory")
+CAROL = _person(demo.OTHER_ACCOUNT, "carol")
 
 
 def call(operation: str, caller: Caller = ALICE, **params: Any) -> dict[str, Any]:

@@ -1,0 +1,144 @@
+"""Patterns with * and ?, compiled once, matched in time linear in the value.
+
+Between two asterisks stands a segment of fixed width. The first and the last are compared where they must stand; each
+one between is looked for from where the one before it ended, and what has been passed is never looked at again: taking
+the leftmost place can't be wrong, because only an asterisk follows. A segment with question marks inside is looked for
+by the bit-parallel Shift-And method (Baeza-Yates and Gonnet, 1992): one step per character of the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+Piece = tuple[str, bool]  # a text, and whether * and ? in it stand for other characters
+Matcher = Callable[[str], bool]
+
+_ONE = object()
+
+
+def compile_text(text: str) -> Matcher:
+    """A matcher of the whole value for a pattern in which every * and ? is a wildcard."""
+    return compile_pieces(((text, True),))
+
+
+def compile_pieces(pieces: Iterable[Piece]) -> Matcher:
+    """The same for a pattern in pieces, of which some are literal."""
+    segments = _split(pieces)
+    if len(segments) == 1:
+        return _whole(segments[0])
+    first, *between, last = segments
+    if not between and not last.width and first.text is not None:
+        return _begins_with(first.text)
+    between = [segment for segment in between if segment.width]
+    return _with_asterisks(first, between, last)
+
+
+# For patterns whose variables have been filled in: the same caller comes again.
+compiled = lru_cache(maxsize=512)(compile_pieces)
+
+
+def _whole(segment: _Segment) -> Matcher:
+    if segment.text is not None:
+        return segment.text.__eq__
+    return lambda value: len(value) == segment.width and segment.is_at(value, 0)
+
+
+def _begins_with(text: str) -> Matcher:
+    if not text:
+        return lambda value: True
+    return lambda value: value.startswith(text)
+
+
+def _with_asterisks(first: _Segment, between: list[_Segment], last: _Segment) -> Matcher:
+    shortest = first.width + last.width + sum(segment.width for segment in between)
+    if not between and first.text is not None and last.text is not None:
+        begin, finish = first.text, last.text
+        return lambda value: len(value) >= shortest and value.startswith(begin) and value.endswith(finish)
+
+    def matches(value: str) -> bool:
+        end = len(value) - last.width
+        if len(value) < shortest or not first.is_at(value, 0) or not last.is_at(value, end):
+            return False
+        position = first.width
+        for segment in between:
+            position = segment.find(value, position, end) + segment.width
+            if position < segment.width:
+                return False
+        return True
+
+    return matches
+
+
+def _split(pieces: Iterable[Piece]) -> list[_Segment]:
+    segments: list[list[object]] = [[]]
+    for text, is_pattern in pieces:
+        for character in text:
+            if is_pattern and character == "*":
+                segments.append([])
+            else:
+                segments[-1].append(_ONE if is_pattern and character == "?" else character)
+    return [_Segment(tokens) for tokens in segments]
+
+
+class _Segment:
+    """What stands between two asterisks: characters, and question marks for one character each."""
+
+    def __init__(self, tokens: list[object]):
+        self.width = len(tokens)
+        self._tokens = tokens
+        self._before = next((index for index, token in enumerate(tokens) if token is not _ONE), self.width)
+        after = next((index for index, token in enumerate(reversed(tokens)) if token is not _ONE), self.width)
+        self._core = tokens[self._before : max(self.width - after, self._before)]
+        self._after = self.width - self._before - len(self._core)
+        self._core_text = None if _ONE in self._core else "".join(map(str, self._core))
+        self.text = self._core_text if len(self._core) == self.width else None  # without question marks
+        self._runs = _runs(tokens)
+        self._bits = _bits(self._core) if self._core_text is None else {}
+
+    def is_at(self, value: str, position: int) -> bool:
+        """Whether the value, which is long enough, has the segment at this position."""
+        if self.text is not None:
+            return value.startswith(self.text, position)
+        return all(value.startswith(text, position + offset) for offset, text in self._runs)
+
+    def find(self, value: str, start: int, end: int) -> int:
+        """The first position from start on at which the whole segment stands before end, or -1."""
+        if end - start < self.width:
+            return -1
+        start, end = start + self._before, end - self._after
+        if self._core_text is not None:
+            found = value.find(self._core_text, start, end)
+        else:
+            found = self._shift_and(value, start, end)
+        return found - self._before if found >= 0 else -1
+
+    def _shift_and(self, value: str, start: int, end: int) -> int:
+        # Bit i of state: the core's first i + 1 tokens match what ends at this character.
+        bits, wild, state, complete = self._bits, self._bits[""], 0, 1 << (len(self._core) - 1)
+        for position in range(start, end):
+            state = (state << 1 | 1) & bits.get(value[position], wild)
+            if state & complete:
+                return position - len(self._core) + 1
+        return -1
+
+
+def _runs(tokens: list[object]) -> list[tuple[int, str]]:
+    """The texts between question marks, with their offsets."""
+    runs: list[tuple[int, list[str]]] = []
+    for offset, token in enumerate(tokens):
+        if token is _ONE:
+            continue
+        if not runs or runs[-1][0] + len(runs[-1][1]) != offset:
+            runs.append((offset, []))
+        runs[-1][1].append(str(token))
+    return [(offset, "".join(characters)) for offset, characters in runs]
+
+
+def _bits(tokens: list[object]) -> dict[str, int]:
+    """Per character, the tokens that it satisfies; under "" those that every character does."""
+    places: dict[str, list[int]] = {"": []}
+    for index, token in enumerate(tokens):
+        places.setdefault("" if token is _ONE else str(token), []).append(index)
+    wild = sum(1 << index for index in places[""])
+    return {character: wild | sum(1 << index for index in found) for character, found in places.items()}

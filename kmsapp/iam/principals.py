@@ -59,12 +59,14 @@ def resolve(arns: Iterable[str]) -> dict[str, str]:
     return {arn: known[arn] for arn in wanted}
 
 
-def shown(document_text: str, recorded: Mapping[str, str]) -> str:
+def shown(document_text: str, recorded: Mapping[str, str], *, current: Mapping[str, str] | None = None) -> str:
     """The document as it is answered: each recorded principal by its ARN of now, or by its unique id if it is gone.
 
     recorded: what `resolve` gave when the document was written. Text that needs no change comes back as it was given.
+    current: what `current_arns` gave for the unique ids of many documents; without it they are looked up.
     """
-    current = _current_arns(set(recorded.values()))
+    if current is None:
+        current = current_arns(recorded.values())
     changed = {arn: current.get(unique_id, unique_id) for arn, unique_id in recorded.items()}
     changed = {arn: now for arn, now in changed.items() if now != arn}
     if not changed:
@@ -73,6 +75,17 @@ def shown(document_text: str, recorded: Mapping[str, str]) -> str:
     for holder in _holders(document):
         holder["AWS"] = _replaced(holder["AWS"], changed)
     return json.dumps(document, indent=2 if "\n" in document_text else None, ensure_ascii=False)
+
+
+def current_arns(unique_ids: Iterable[str]) -> dict[str, str]:
+    """Unique id -> the ARN that it has now, of those that are there. An account is always there."""
+    unique_ids = set(unique_ids)
+    found = {unique_id: f"arn:aws:iam::{unique_id}:root" for unique_id in unique_ids if unique_id.isdigit()}
+    if users := {unique_id for unique_id in unique_ids if unique_id.startswith("AIDA")}:
+        found.update((user.user_id, user.arn) for user in User.objects.filter(user_id__in=users))
+    if roles := {unique_id for unique_id in unique_ids if unique_id.startswith("AROA")}:
+        found.update((role.role_id, role.arn) for role in Role.objects.filter(role_id__in=roles))
+    return found
 
 
 def _holders(document: Any) -> Iterator[dict[str, Any]]:
@@ -112,14 +125,4 @@ def _known_identities(wanted: list[str]) -> dict[str, str]:
     if role_names := {match[3] for match in asked if match[2] == "role"}:
         roles = Role.objects.filter(account__in=accounts, name__in=role_names)
         found.update((role.arn, role.role_id) for role in roles)
-    return found
-
-
-def _current_arns(unique_ids: set[str]) -> dict[str, str]:
-    """Unique id -> the ARN that it has now, of those that are there. An account is always there."""
-    found = {unique_id: f"arn:aws:iam::{unique_id}:root" for unique_id in unique_ids if unique_id.isdigit()}
-    if users := {unique_id for unique_id in unique_ids if unique_id.startswith("AIDA")}:
-        found.update((user.user_id, user.arn) for user in User.objects.filter(user_id__in=users))
-    if roles := {unique_id for unique_id in unique_ids if unique_id.startswith("AROA")}:
-        found.update((role.role_id, role.arn) for role in Role.objects.filter(role_id__in=roles))
     return found

@@ -148,3 +148,26 @@ class CloudHsmInvalidRequestException(KmsError): ...
 
 
 class CloudHsmResourceNotFoundException(KmsError): ...
+
+
+# IAM: https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html. LimitExceeded and MalformedPolicyDocument
+# are above; the query protocol gives each its own code and status, as the model has them.
+class DeleteConflictException(KmsError):
+    status = 409
+
+
+class EntityAlreadyExistsException(KmsError):
+    status = 409
+
+
+class InvalidInputException(KmsError): ...
+
+
+class InvalidUserTypeException(KmsError): ...
+
+
+class NoSuchEntityException(KmsError):
+    status = 404
+
+
+class PasswordPolicyViolationException(KmsError): ...

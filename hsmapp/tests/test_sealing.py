@@ -14,6 +14,7 @@ from hsmapp import sealing
 from hsmapp.sealing import (
     ACCESS_KEY,
     CLUSTER_CREDENTIAL,
+    GRANT_TOKEN,
     HSM_PIN,
     HSM_SO_PIN,
     JOBS,
@@ -120,7 +121,7 @@ def test_a_process_opens_what_it_was_given_and_nothing_else(keyring: Keyring, gi
 
 
 def test_a_web_worker_is_given_no_pin_and_no_backup_key() -> None:
-    assert set(WEB_WORKER) == {ACCESS_KEY, CLUSTER_CREDENTIAL, WEB}
+    assert set(WEB_WORKER) == {ACCESS_KEY, CLUSTER_CREDENTIAL, GRANT_TOKEN, WEB}
 
 
 def test_a_handed_over_keyring_comes_before_the_file(keyring: Keyring, tmp_path: Path) -> None:

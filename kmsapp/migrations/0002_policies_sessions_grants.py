@@ -78,6 +78,16 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='user',
+            name='login_profile_created_at',
+            field=models.DateTimeField(blank=True, null=True),
+        ),
+        migrations.AddField(
+            model_name='user',
+            name='password_reset_required',
+            field=models.BooleanField(default=False),
+        ),
+        migrations.AddField(
+            model_name='user',
             name='tags',
             field=models.JSONField(blank=True, default=dict),
         ),

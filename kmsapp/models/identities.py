@@ -67,6 +67,8 @@ class User(RaisesEpoch, AbstractBaseUser):
     permissions_boundary = models.ForeignKey(
         ManagedPolicy, null=True, blank=True, on_delete=models.PROTECT, related_name="bounded_users"
     )
+    login_profile_created_at = models.DateTimeField(null=True, blank=True)  # when a password was first given
+    password_reset_required = models.BooleanField(default=False)  # at the next sign-in
     preferences = models.JSONField(default=dict, blank=True)  # page -> what the person chose there
 
     objects: ClassVar[UserManager] = UserManager()

@@ -1,4 +1,7 @@
-"""The operations, one module per resource. Each function has its AWS name: CreateKey is keys.create_key."""
+"""The operations, one module per resource. Each function has its AWS name: CreateKey is keys.create_key.
+
+Those of KMS and CloudHSM are in this package, those of STS and IAM in kmsapp.iam.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,17 @@ MODULES = (
     "kmsapp.operations.console_key_stores",
     "kmsapp.operations.console_findings",
     "kmsapp.iam.sts",
+    "kmsapp.iam.users",
+    "kmsapp.iam.login_profiles",
+    "kmsapp.iam.access_keys",
+    "kmsapp.iam.groups",
+    "kmsapp.iam.roles",
+    "kmsapp.iam.managed_policies",
+    "kmsapp.iam.policy_versions",
+    "kmsapp.iam.attachments",
+    "kmsapp.iam.inline_policies",
+    "kmsapp.iam.boundaries",
+    "kmsapp.iam.account_details",
 )
 
 

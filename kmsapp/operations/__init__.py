@@ -19,6 +19,7 @@ MODULES = (
     "kmsapp.operations.console_key_stores",
     "kmsapp.operations.console_findings",
     "kmsapp.iam.sts",
+    "kmsapp.iam.passwords",
 )
 
 

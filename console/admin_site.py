@@ -21,6 +21,7 @@ from django.urls import URLPattern, URLResolver, reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
+from console import reauthentication
 from console.pages import safe_next
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
@@ -46,6 +47,10 @@ class CasemateAdminSite(admin.AdminSite):
             return guarded(request, *args, **kwargs)
 
         return cast(View, refuse_or_view)
+
+    def proof_of(self, request: HttpRequest, *, is_submitted: bool) -> reauthentication.Proof:
+        """Whether an action has to ask for the password, as console/reauthentication.py says."""
+        return reauthentication.proof_of(request, is_submitted=is_submitted)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         return [address for address in super().get_urls() if getattr(address, "name", None) not in LEFT_OUT]

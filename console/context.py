@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 
 from console.regions import REGIONS
 
-THEME_COOKIE = "casemate_theme"
-NAVIGATION_COOKIE = "casemate_navigation"
+THEME_COOKIE = f"{settings.COOKIE_PREFIX}casemate_theme"
+NAVIGATION_COOKIE = f"{settings.COOKIE_PREFIX}casemate_navigation"
 THEMES = {"light": "Light", "dark": "Dark", "": "Same as this device"}
 
 

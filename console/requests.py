@@ -31,6 +31,7 @@ View = Callable[Concatenate[ConsoleRequest, Parameters], HttpResponse]
 
 # Posts to these are lost when a session has ended, but their page and its draft are still there.
 RESUMED = {
+    "password-change",
     "create-key",
     "create-key-step",
     "create-key-store-create",

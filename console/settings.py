@@ -8,6 +8,7 @@ only the sealing subkeys they need, through KEYRING.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import secrets
 import tempfile
@@ -44,6 +45,24 @@ def env_list(name: str, default: str) -> list[str]:
     return [part.strip() for part in env_text(name, default).split(",") if part.strip()]
 
 
+def env_positive(name: str, default: int) -> int:
+    number = env_int(name, default)
+    if number < 1:
+        raise ImproperlyConfigured(f"{name} is {number}. Set it to a whole number from 1 on.")
+    return number
+
+
+def env_networks(name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """Addresses and networks such as 10.0.0.0/8. The whole internet is none: anybody could say anything."""
+    try:
+        networks = [ipaddress.ip_network(part) for part in env_list(name, "")]
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}: {error}. Set it to addresses or networks, with commas between.") from error
+    if any(network.prefixlen == 0 for network in networks):
+        raise ImproperlyConfigured(f"{name} trusts every address. Name the proxies that stand before the server.")
+    return networks
+
+
 # Where everything is kept: database, tokens, audit files, sockets.
 DATA = Path(env_text("CASEMATE_DATA", str(BASE / "var"))).absolute()
 # 32 random bytes under which secrets in the database are sealed. Backups never include it.
@@ -72,6 +91,8 @@ DEBUG = False
 _keyring = find_keyring(KEYRING, MASTER_KEY_FILE)
 SECRET_KEY = _keyring.web_secret() if _keyring else secrets.token_hex(32)
 ALLOWED_HOSTS = env_list("CASEMATE_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
+# Proxies whose X-Forwarded-For is believed (console/proxies.py): addresses or networks. Without any it is ignored.
+TRUSTED_PROXIES = env_networks("CASEMATE_TRUSTED_PROXIES")
 CSRF_TRUSTED_ORIGINS = env_list("CASEMATE_TRUSTED_ORIGINS", "")
 
 INSTALLED_APPS = [
@@ -99,6 +120,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "console.sessions.SessionLifeMiddleware",
     "console.middleware.CallerMiddleware",
 ]
 
@@ -125,10 +147,7 @@ AUTHENTICATION_BACKENDS = ["kmsapp.iam.sign_in.ConsoleBackend"]
 CSRF_FAILURE_VIEW = "console.views.errors.csrf_failure"
 LOGIN_URL = "console:sign-in"
 LOGIN_REDIRECT_URL = "console:keys"
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
-]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]  # what a good one is: kmsapp/iam/passwords.py
 
 
 def database() -> dict[str, object]:
@@ -159,13 +178,19 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Whether bin/serve serves HTTPS. Cookies are then for HTTPS only.
 TLS = env_flag("CASEMATE_TLS", False)
-SESSION_COOKIE_NAME = "casemate_session"
+# Such a cookie is taken from this host alone, by HTTPS alone; browsers refuse the name without TLS.
+COOKIE_PREFIX = "__Host-" if TLS else ""
+SESSION_COOKIE_NAME = f"{COOKIE_PREFIX}casemate_session"
+CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}csrftoken"
 SESSION_COOKIE_SECURE = TLS
 CSRF_COOKIE_SECURE = TLS
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
-SESSION_COOKIE_AGE = 12 * 3600  # seconds
-CSRF_COOKIE_HTTPONLY = False  # htmx sends the token from the page, not from the cookie; the page has it anyway
+# A sign-in lasts 12 hours, as AWS's does, and less if nothing is done for an hour (console/sessions.py).
+SESSION_HOURS = env_positive("CASEMATE_SESSION_HOURS", 12)
+SESSION_IDLE_MINUTES = env_positive("CASEMATE_SESSION_IDLE_MINUTES", 60)
+SESSION_COOKIE_AGE = SESSION_HOURS * 3600  # seconds
+CSRF_COOKIE_HTTPONLY = True  # htmx sends the token from the page, not from the cookie
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"

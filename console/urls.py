@@ -14,6 +14,7 @@ from console.views import (
     key_store_changes,
     key_stores,
     keys,
+    password,
     shell,
     sign_in,
 )
@@ -22,6 +23,7 @@ console: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="console:keys"), name="home"),
     path("sign-in/", sign_in.sign_in, name="sign-in"),
     path("sign-out/", sign_in.sign_out, name="sign-out"),
+    path("password/", password.password_change, name="password-change"),
     path("region/", shell.region, name="region"),
     path("theme/", shell.theme, name="theme"),
     path("navigation/", shell.navigation, name="navigation"),

@@ -20,6 +20,7 @@ if SERVER is not None and SERVER.pid is not None:
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
 
+from django.conf import settings  # noqa: E402
 from django.core.wsgi import get_wsgi_application  # noqa: E402
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 django_application = get_wsgi_application()
 
-from hsmapp import connections, heartbeat, steps  # noqa: E402  needs Django to be set up, as the next ones do
+from console import proxies  # noqa: E402  needs Django to be set up, as the next ones do
+from hsmapp import connections, heartbeat, steps  # noqa: E402
 from kmsapp import audit  # noqa: E402
 from kmsapp.wire.handler import handle, is_wire  # noqa: E402
 
@@ -40,6 +42,10 @@ if IS_WORKER:
 
 def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Answer one request: calls of AWS clients never meet Django's middleware, cookies or pages."""
+    # Everything behind this, the limits on signing in and the audit record too, reads REMOTE_ADDR alone.
+    environ["REMOTE_ADDR"] = proxies.client_address(
+        environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", ""), settings.TRUSTED_PROXIES
+    )
     try:
         if is_wire(environ):
             return handle(environ, start_response)

@@ -30,6 +30,11 @@ def account(call: Call, action: str, resource: str = "*", context: Mapping[str, 
     call.checked.append(action)
 
 
+def own_password(call: Call) -> None:
+    """Authorize a change of the caller's own password in the console, which is everybody's right."""
+    call.checked.append("iam:ChangePassword")
+
+
 def key(call: Call, identifier: str, action: str, *, aliases: bool = False) -> KeyFacts:
     """Find the key of `identifier` and authorize the action on it.
 

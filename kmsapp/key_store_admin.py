@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -25,6 +25,21 @@ from kmsapp.caller import Caller
 from kmsapp.errors import KmsError
 from kmsapp.models import CustomKeyStore, KmsKey
 from kmsapp.models.key_stores import ConnectionState
+
+
+class Proof(Protocol):
+    """Whether the form has to ask for the password once more."""
+
+    @property
+    def is_asked(self) -> bool: ...
+    @property
+    def status(self) -> int: ...
+
+
+class AsksForPasswords(Protocol):
+    """What the console adds to the admin site."""
+
+    def proof_of(self, request: HttpRequest, *, is_submitted: bool) -> Proof: ...
 
 
 class CustomKeyStoreAdmin(AccountAdmin):
@@ -94,21 +109,24 @@ class CustomKeyStoreAdmin(AccountAdmin):
 
     @admin.action(description="Disconnect the selected custom key stores", permissions=["view"])
     def disconnect(self, request: HttpRequest, queryset: models.QuerySet[CustomKeyStore]) -> TemplateResponse | None:
-        if "confirmed" not in request.POST:
-            return self._ask(request, queryset)
+        is_confirmed = "confirmed" in request.POST
+        proof = cast(AsksForPasswords, self.admin_site).proof_of(request, is_submitted=is_confirmed)
+        if not is_confirmed or proof.is_asked:
+            return self._ask(request, queryset, proof)
         self._call("kms:DisconnectCustomKeyStore", request, queryset)
         return None
 
-    def _ask(self, request: HttpRequest, stores: models.QuerySet[CustomKeyStore]) -> TemplateResponse:
+    def _ask(self, request: HttpRequest, stores: models.QuerySet[CustomKeyStore], proof: Proof) -> TemplateResponse:
         context = {
             **self.admin_site.each_context(request),
             "title": "Disconnect custom key stores",
             "opts": self.opts,
             "media": self.media,
             "stores": list(stores),
+            "proof": proof,
             "action_checkbox_name": ACTION_CHECKBOX_NAME,
         }
-        return TemplateResponse(request, "admin/kmsapp/customkeystore/disconnect.html", context)
+        return TemplateResponse(request, "admin/kmsapp/customkeystore/disconnect.html", context, status=proof.status)
 
     def _call(self, operation: str, request: HttpRequest, stores: Iterable[CustomKeyStore]) -> None:
         """Call the operation for each store in the store's own Region, and say what came of it."""

@@ -8,10 +8,13 @@ from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
+from console import reauthentication
 from console.lookups import Lookups
 from console.pages import page
+from console.reauthentication import Proof
 from console.remedies import remedy
 from console.requests import ConsoleRequest, signed_in
 from console.statuses import CONNECTION_ERRORS
@@ -112,17 +115,20 @@ def connect(request: ConsoleRequest, store_id: str) -> HttpResponse:
     return _confirm(request, store_id, "connect")
 
 
+@sensitive_post_parameters(reauthentication.FIELD)
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def disconnect(request: ConsoleRequest, store_id: str) -> HttpResponse:
-    return _confirm(request, store_id, "disconnect")
+    return _confirm(request, store_id, "disconnect", reauthentication.proof_of(request))
 
 
-def _confirm(request: ConsoleRequest, store_id: str, action: str) -> HttpResponse:
+def _confirm(
+    request: ConsoleRequest, store_id: str, action: str, proof: Proof = reauthentication.NOT_NEEDED
+) -> HttpResponse:
     """Ask, then call; a refusal is shown with what to do."""
     store = store_of(request, store_id)
     error: KmsError | None = None
-    if request.method == "POST":
+    if request.method == "POST" and not proof.is_asked:
         try:
             dispatch.call(request.caller, f"kms:{action.title()}CustomKeyStore", {"CustomKeyStoreId": store_id})
         except KmsError as refused:
@@ -141,8 +147,9 @@ def _confirm(request: ConsoleRequest, store_id: str, action: str) -> HttpRespons
             (title, ""),
         ],
         section="key-stores",
-        status=error.status if error else 200,
+        status=error.status if error else proof.status,
         store=store,
+        proof=proof,
         error=error,
         remedy=remedy(error.code) if error else None,
     )

@@ -10,13 +10,14 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from console import sign_in_limits
+from console import known_browsers, sessions
 from console.forms.sign_in import SignInForm
 from console.pages import safe_next
+from console.sign_in_limits import Try
 
 # One sentence whatever was wrong, so that nobody learns which accounts and users exist.
 REFUSED = "Account ID, user name or password is wrong. Check them and try again."
-TOO_MANY = "Too many tries for this user name. Wait five minutes, and then try again."
+TOO_MANY = "Too many tries. Wait five minutes, and then try again."
 
 
 @sensitive_post_parameters("password")
@@ -29,15 +30,17 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _show(request, form, refused=REFUSED if "account" not in form.errors else "", status=422)
     account, user_name = form.cleaned_data["account"], form.cleaned_data["user_name"]
-    address = request.META.get("REMOTE_ADDR", "")
-    if not sign_in_limits.take_try(account, user_name, address):
+    attempt = Try.of(request, account, user_name)
+    if not attempt.take():
         return _show(request, form, refused=TOO_MANY, status=429)
     user = auth.authenticate(request, account=account, user_name=user_name, password=form.cleaned_data["password"])
     if user is None:
         return _show(request, form, refused=REFUSED, status=422)
-    sign_in_limits.give_back(account, user_name, address)
-    auth.login(request, user)
-    return HttpResponseRedirect(_next(request))
+    attempt.give_back()
+    sessions.begin(request, user)
+    response = HttpResponseRedirect(_next(request))
+    known_browsers.remember(request, response, account, user_name)
+    return response
 
 
 def _show(request: HttpRequest, form: SignInForm, *, refused: str = "", status: int = 200) -> HttpResponse:

@@ -33,6 +33,7 @@ MODULES = (
     "kmsapp.iam.inline_policies",
     "kmsapp.iam.boundaries",
     "kmsapp.iam.account_details",
+    "kmsapp.iam.passwords",
 )
 
 

@@ -1,6 +1,7 @@
 """SigV4 against AWS's published vectors, against botocore's signer, and against every way of bending a good request.
 
-Vectors: botocore's copy of the AWS test suite (34 requests) and aws-c-auth's (38 header and 38 presigned requests).
+Vectors: botocore's copy of the AWS test suite (34 requests) and aws-c-auth's (38 signed in the header, and the same 38
+presigned).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlencode
 
 import botocore.auth
 import botocore.awsrequest
@@ -37,7 +39,7 @@ ACCESS_KEY_ID = "AKIDEXAMPLE"
 SECRET = b"wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 NOW = datetime.datetime(2015, 8, 30, 12, 36, tzinfo=datetime.UTC)
 
-# The session token is left out of what is signed; here every x-amz-* header must be signed.
+# The session token is left out of what is signed: a token that anybody could add or exchange on the way.
 REFUSED_BY_DESIGN = {"post-sts-header-after"}
 
 
@@ -56,6 +58,7 @@ def verify(
     now: datetime.datetime = NOW,
     window_seconds: int = 300,
     service: str = "service",
+    allow_presigned: bool = False,
     normalize_path: bool = True,
 ) -> sigv4.Verified[Credential]:
     return sigv4.verify(
@@ -64,6 +67,7 @@ def verify(
         now=now,
         window_seconds=window_seconds,
         service=service,
+        allow_presigned=allow_presigned,
         normalize_path=normalize_path,
     )
 
@@ -109,7 +113,7 @@ def test_every_published_header_signature_is_verified() -> None:
             continue
         assert verify(request, normalize_path=normalize).region == "us-east-1", name
         verified += 1
-    print(f"{verified} verified, {len(refused)} refused by design ({', '.join(refused)})")
+    print(f"{verified - 1} of 72 published header signatures verified, {len(refused)} refused by design")
     assert (verified, len(refused)) == (71, 2)
 
 
@@ -139,19 +143,36 @@ def test_every_published_stage_is_reproduced() -> None:
     assert len(SUITE) == 34
 
 
-@needs_vectors
-def test_every_published_presigned_request_is_refused() -> None:
+def presigned_requests() -> Iterator[tuple[str, Request, bool]]:
+    """As good_requests, signed in the query string."""
+    yield "our own", presigned(), True
     for path in AWS_C_AUTH:
-        request = read_request((path.parent / "query-signed-request.txt").read_bytes())
+        raw = (path.parent / "query-signed-request.txt").read_bytes()
+        yield path.parent.name, read_request(raw), json.loads(path.read_text())["normalize"]
+
+
+@needs_vectors
+def test_every_published_presigned_request_is_verified_where_such_are_allowed() -> None:
+    verified, refused = 0, []
+    for name, request, normalize in presigned_requests():
         with pytest.raises(IncompleteSignatureException, match="Presigned requests are not accepted"):
             verify(request)
-    print(f"{len(AWS_C_AUTH)} presigned requests refused")
-    assert len(AWS_C_AUTH) == 38
+        if name in REFUSED_BY_DESIGN:
+            with pytest.raises(InvalidSignatureException, match="The request signature we calculated does not match"):
+                verify(request, allow_presigned=True, normalize_path=normalize)
+            refused.append(name)
+            continue
+        found = verify(request, allow_presigned=True, normalize_path=normalize)
+        assert (found.access_key_id, found.region) == (ACCESS_KEY_ID, "us-east-1"), name
+        verified += 1
+    print(f"{verified - 1} of 38 published presigned requests verified, {len(refused)} refused by design")
+    assert (verified, len(refused)) == (38, 1)
 
 
 # Bent requests
 
 Bend = Callable[[Request], Request]
+Requests = Callable[[], Iterator[tuple[str, Request, bool]]]
 
 
 def with_header(name: str, value: str | None) -> Bend:
@@ -226,7 +247,9 @@ BENT: dict[str, tuple[Bend, type[KmsError]]] = {
     "a signed header twice": (in_authorization("host;", "host;host;"), INCOMPLETE),
     "a signed header that isn't there": (in_authorization("SignedHeaders=", "SignedHeaders=a;"), INVALID),
     "an unsigned target": (with_header("x-amz-target", "TrentService.ScheduleKeyDeletion"), INVALID),
-    "an unsigned session token": (with_header("x-amz-new", "t"), INVALID),
+    "a header of tomorrow's AWS that is not signed": (with_header("x-amz-new", "t"), INVALID),
+    "another session token": (with_header("x-amz-security-token", "t"), INVALID),
+    "a session token in the query": (lambda r: r._replace(query=f"{r.query}&X-Amz-Security-Token=t"), INCOMPLETE),
     "an unsigned payload": (with_header("x-amz-content-sha256", "UNSIGNED-PAYLOAD"), INVALID),
     "a streaming payload": (with_header("x-amz-content-sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"), INVALID),
     "another host": (with_header("host", "other.example.com"), INVALID),
@@ -253,18 +276,182 @@ BENT: dict[str, tuple[Bend, type[KmsError]]] = {
 }
 
 
-@pytest.mark.parametrize(("bend", "error"), BENT.values(), ids=BENT)
-def test_a_bent_request_is_refused(bend: Bend, error: type[KmsError]) -> None:
-    tried = 0
-    for name, request, normalize in good_requests():
+def refusals(bent: dict[str, tuple[Bend, type[KmsError]]], requests: Requests, *, allow_presigned: bool) -> int:
+    """Bend every request in every way, and see that each is refused by the right name; return how many were."""
+    refused = 0
+    for name, request, normalize in requests():
         if name in REFUSED_BY_DESIGN:
             continue
-        with pytest.raises(KmsError) as raised:
-            verify(bend(request), normalize_path=normalize)
-        assert type(raised.value) is error, (name, raised.value)
-        tried += 1
-    print(f"{tried} refused")
-    assert tried == (71 if VECTORS.is_dir() else 1)
+        for case, (bend, error) in bent.items():
+            with pytest.raises(KmsError) as raised:
+                verify(bend(request), normalize_path=normalize, allow_presigned=allow_presigned)
+            assert type(raised.value) is error, (name, case, raised.value)
+            refused += 1
+    print(f"{len(bent)} ways to bend each of {refused // len(bent)} requests: {refused} refused by AWS's name")
+    return refused
+
+
+def test_every_bent_request_is_refused() -> None:
+    requests = 71 if VECTORS.is_dir() else 1
+    assert refusals(BENT, good_requests, allow_presigned=False) == len(BENT) * requests
+
+
+# Bent presigned requests
+
+
+def in_query(pattern: str, replacement: str) -> Bend:
+    def bend(request: Request) -> Request:
+        query = re.sub(pattern, replacement, request.query, count=1)
+        assert query != request.query, pattern
+        return request._replace(query=query)
+
+    return bend
+
+
+def in_query_value(name: str, value: str) -> Bend:
+    return in_query(f"X-Amz-{name}=[^&]*", f"X-Amz-{name}={value}")
+
+
+def without_parameter(name: str) -> Bend:
+    return in_query(f"&?X-Amz-{name}=[^&]*", "")
+
+
+def add_parameter(text: str) -> Bend:
+    return lambda request: request._replace(query=f"{request.query}&{text}")
+
+
+def flip_query_signature(request: Request) -> Request:
+    digit = re.findall("X-Amz-Signature=(.)", request.query)[0]
+    return in_query("X-Amz-Signature=.", f"X-Amz-Signature={'0' if digit != '0' else '1'}")(request)
+
+
+def other_token(request: Request) -> Request:
+    query = re.sub("&X-Amz-Security-Token=[^&]*", "", request.query)
+    return request._replace(query=f"{query}&X-Amz-Security-Token=t")
+
+
+BENT_PRESIGNED: dict[str, tuple[Bend, type[KmsError]]] = {
+    "a header beside it": (with_header("authorization", "AWS4-HMAC-SHA256 Credential=a"), INCOMPLETE),
+    "any authorization beside it": (with_header("authorization", "Bearer abc"), INCOMPLETE),
+    "a date in a header": (with_header("x-amz-date", "20150830T123600Z"), INCOMPLETE),
+    "a token in a header": (with_header("x-amz-security-token", "t"), INCOMPLETE),
+    "an unsigned target": (with_header("x-amz-target", "TrentService.ListKeys"), INVALID),
+    "an unsigned payload": (with_header("x-amz-content-sha256", "UNSIGNED-PAYLOAD"), INVALID),
+    "no algorithm": (without_parameter("Algorithm"), INCOMPLETE),
+    "no credential": (without_parameter("Credential"), INCOMPLETE),
+    "no date": (without_parameter("Date"), INCOMPLETE),
+    "no expiry": (without_parameter("Expires"), INCOMPLETE),
+    "no signed headers": (without_parameter("SignedHeaders"), INCOMPLETE),
+    "no signature": (without_parameter("Signature"), INCOMPLETE),
+    "algorithm SigV4a": (in_query_value("Algorithm", "AWS4-ECDSA-P256-SHA256"), INCOMPLETE),
+    "an empty algorithm": (in_query_value("Algorithm", ""), INCOMPLETE),
+    "another access key": (in_query("AKIDEXAMPLE", "AKIDEXAMPLF"), UnrecognizedClientException),
+    "an access key with a slash": (in_query("AKIDEXAMPLE", "AKID%2FEXAMPLE"), INCOMPLETE),
+    "a scope of four parts": (in_query("%2Fus-east-1", ""), INCOMPLETE),
+    "a scope of another day": (in_query("%2F20150830", "%2F20150829"), INVALID),
+    "another Region": (in_query("us-east-1", "us-east-2"), INVALID),
+    "another service": (in_query("%2Fservice%2F", "%2Fkms%2F"), INVALID),
+    "another terminator": (in_query("aws4_request", "aws5_request"), INVALID),
+    "a digit of the signature": (flip_query_signature, INVALID),
+    "a short signature": (in_query("X-Amz-Signature=.", "X-Amz-Signature="), INVALID),
+    "a long signature": (in_query("X-Amz-Signature=", "X-Amz-Signature=0"), INVALID),
+    "two signatures": (add_parameter("X-Amz-Signature=0"), INCOMPLETE),
+    "two credentials, one spelt otherwise": (add_parameter("X-Amz-%43redential=a"), INCOMPLETE),
+    "another token": (other_token, INVALID),
+    "host not signed": (in_query("SignedHeaders=[^&]*", "SignedHeaders=accept"), INVALID),
+    "signed headers in upper case": (in_query("SignedHeaders=[^&]*", "SignedHeaders=HOST"), INCOMPLETE),
+    "a signed header twice": (in_query("SignedHeaders=[^&]*", "SignedHeaders=host%3Bhost"), INCOMPLETE),
+    "a signed header that isn't there": (in_query("SignedHeaders=", "SignedHeaders=a%3B"), INVALID),
+    "no seconds": (in_query_value("Expires", "0"), INCOMPLETE),
+    "more than seven days": (in_query_value("Expires", "604801"), INCOMPLETE),
+    "a life of less than nothing": (in_query_value("Expires", "-1"), INCOMPLETE),
+    "a life in other digits": (in_query_value("Expires", "%D9%A3600"), INCOMPLETE),
+    "another life": (in_query_value("Expires", "3601"), INVALID),
+    "one second later": (in_query_value("Date", "20150830T123601Z"), INVALID),
+    "six minutes early": (in_query_value("Date", "20150830T123000Z"), INVALID),
+    "six minutes late": (in_query_value("Date", "20150830T124201Z"), INVALID),
+    "hour 24": (in_query_value("Date", "20150830T240000Z"), INCOMPLETE),
+    "an offset": (in_query_value("Date", "20150830T123600%2B00%3A00"), INCOMPLETE),
+    "another host": (with_header("host", "other.example.com"), INVALID),
+    "another method": (lambda r: r._replace(method="PUT"), INVALID),
+    "a longer path": (lambda r: r._replace(path=r.path + "x"), INVALID),
+    "a further query parameter": (add_parameter("Action=AssumeRole"), INVALID),
+    "a longer body": (lambda r: r._replace(body=r.body + b"x"), INVALID),
+}
+
+
+def test_every_bent_presigned_request_is_refused() -> None:
+    requests = 38 if VECTORS.is_dir() else 1
+    assert refusals(BENT_PRESIGNED, presigned_requests, allow_presigned=True) == len(BENT_PRESIGNED) * requests
+
+
+@pytest.mark.parametrize("place", ["header", "query string"])
+def test_a_session_token_must_be_signed_and_reaches_the_lookup(place: str) -> None:
+    """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html"""
+    given: list[str | None] = []
+
+    def keep(access_key_id: str, session_token: str | None) -> Credential:
+        given.append(session_token)
+        return Credential(SECRET)
+
+    def proved(request: Request) -> bool:
+        try:
+            sigv4.verify(
+                request, lookup_secret=keep, now=NOW, window_seconds=300, service="service", allow_presigned=True
+            )
+        except InvalidSignatureException:
+            return False
+        return True
+
+    if place == "header":
+        good, added = signed(service="service", token="a+b/c="), with_header("x-amz-security-token", "other")
+    else:
+        good, added = presigned(token="a+b/c="), in_query_value("Security-Token", "other")
+    assert proved(good) and given == ["a+b/c="]
+    assert not proved(added(good))
+    without = with_header("x-amz-security-token", None) if place == "header" else without_parameter("Security-Token")
+    assert not proved(without(good))
+    unsigned = signed(service="service") if place == "header" else presigned()
+    add = with_header("x-amz-security-token", "t") if place == "header" else add_parameter("X-Amz-Security-Token=t")
+    assert not proved(add(unsigned))
+
+
+def test_a_presigned_request_lives_as_long_as_it_says_and_no_longer_than_the_window() -> None:
+    """STS takes a presigned request for 15 minutes, however long it says."""
+    for life, lives_seconds in ((60, 60), (90, 90), (900, 900), (604800, 900)):
+        request = presigned(service="sts", expires=life)
+
+        def verified_after(seconds: int, request: Request = request) -> None:
+            later = NOW + datetime.timedelta(seconds=seconds)
+            verify(request, service="sts", now=later, window_seconds=900, allow_presigned=True)
+
+        verified_after(lives_seconds)
+        verified_after(-900)
+        with pytest.raises(InvalidSignatureException, match=r"^Signature expired: 20150830T123600Z is now"):
+            verified_after(lives_seconds + 1)
+        with pytest.raises(InvalidSignatureException, match=r"^Signature not yet current"):
+            verified_after(-901)
+
+
+def test_an_access_key_that_nobody_has_is_as_much_work_as_a_wrong_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    def steps(request: Request) -> list[str]:
+        done = []
+        for name in ("canonical_request", "signing_key", "string_to_sign", "signature"):
+            real = getattr(sigv4, name)
+
+            def noted(
+                *arguments: object, name: str = name, real: Callable[..., object] = real, **named: object
+            ) -> object:
+                done.append(name)
+                return real(*arguments, **named)
+
+            monkeypatch.setattr(sigv4, name, noted)
+        with pytest.raises(KmsError):
+            verify(request, service="kms")
+        monkeypatch.undo()
+        return done
+
+    assert steps(signed(key="AKIDUNKNOWN")) == steps(signed(secret=b"guess")) != []
 
 
 # What AWS says
@@ -278,11 +465,17 @@ HEADERS = {
 
 
 def signed(
-    body: bytes = EMPTY_BODY, *, secret: bytes = SECRET, date: str = "20150830T123600Z", **scope: str
+    body: bytes = EMPTY_BODY,
+    *,
+    secret: bytes = SECRET,
+    date: str = "20150830T123600Z",
+    token: str | None = None,
+    **scope: str,
 ) -> Request:
     """A request for kms in us-west-2 that our own stages sign, so that each of its parts can be chosen."""
-    names = ("content-type", "host", "x-amz-date", "x-amz-target")
-    request = Request("POST", "/", "", HEADERS | {"x-amz-date": date}, body)
+    headers = HEADERS | {"x-amz-date": date} | ({} if token is None else {"x-amz-security-token": token})
+    names = tuple(sorted(headers))
+    request = Request("POST", "/", "", headers, body)
     day, region, service = scope.get("day", date[:8]), scope.get("region", "us-west-2"), scope.get("service", "kms")
     terminator = scope.get("terminator", "aws4_request")
     canonical = sigv4.canonical_request(request, names, sigv4._payload_hash(request))
@@ -291,6 +484,25 @@ def signed(
     credential = f"{scope.get('key', ACCESS_KEY_ID)}/{day}/{region}/{service}/{terminator}"
     header = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={';'.join(names)}, Signature={proof}"
     return with_header("authorization", header)(request)
+
+
+def presigned(*, service: str = "service", expires: int = 3600, token: str | None = None) -> Request:
+    """A request that our own stages presign for us-east-1."""
+    date, region = "20150830T123600Z", "us-east-1"
+    scope = f"{date[:8]}/{region}/{service}/aws4_request"
+    parameters = {
+        "Action": "GetCallerIdentity",
+        "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+        "X-Amz-Credential": f"{ACCESS_KEY_ID}/{scope}",
+        "X-Amz-Date": date,
+        "X-Amz-Expires": str(expires),
+        "X-Amz-SignedHeaders": "host",
+    } | ({} if token is None else {"X-Amz-Security-Token": token})
+    request = Request("GET", "/", urlencode(parameters), {"host": "127.0.0.1:8000"}, b"")
+    canonical = sigv4.canonical_request(request, ("host",), sigv4._payload_hash(request))
+    key = sigv4.signing_key(SECRET, date[:8], region, service)
+    proof = sigv4.signature(key, sigv4.string_to_sign(date, scope, canonical))
+    return request._replace(query=f"{request.query}&X-Amz-Signature={proof}")
 
 
 def authorized_by(header: str) -> Request:

@@ -29,6 +29,7 @@ from kmsapp.wire import handler
 
 # Whose request?
 
+GET = environ_of(b"", "") | {"REQUEST_METHOD": "GET"}
 PLAIN_FORM = "application/x-www-form-urlencoded"
 WHOSE: dict[str, tuple[dict[str, Any], bool]] = {
     "a target": (environ_of(b"", JSON) | {"HTTP_X_AMZ_TARGET": "TrentService.ListKeys"}, True),
@@ -43,6 +44,13 @@ WHOSE: dict[str, tuple[dict[str, Any], bool]] = {
     "a form of the console": (environ_of(b"csrfmiddlewaretoken=x&Action=Delete", PLAIN_FORM), False),
     "a form that is no UTF-8": (environ_of(b"Action=%ff&Version=\xff", PLAIN_FORM), False),
     "a form without a length": (environ_of(CALLER_IDENTITY, FORM) | {"CONTENT_LENGTH": ""}, True),
+    "an action in the query": (GET | {"QUERY_STRING": CALLER_IDENTITY.decode()}, True),
+    "an action in the query of another path": (
+        GET | {"QUERY_STRING": CALLER_IDENTITY.decode(), "PATH_INFO": "/sign-in/"},
+        False,
+    ),
+    "a presigned query": (GET | {"QUERY_STRING": "X-Amz-Signature=0"}, True),
+    "a query of the console": (GET | {"QUERY_STRING": "q=Action&page=2"}, False),
     "a page": (environ_of(b"", "") | {"REQUEST_METHOD": "GET"}, False),
     "another scheme of authorization": (environ_of(b"", "") | {"HTTP_AUTHORIZATION": "Bearer x"}, False),
     "a body that is no form": (environ_of(CALLER_IDENTITY, "text/plain"), False),

@@ -22,6 +22,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Protocol
+from urllib.parse import parse_qsl
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
@@ -117,6 +118,11 @@ class Exchange:
     result: Mapping[str, Any] | None = None
 
     @property
+    def is_get(self) -> bool:
+        """The query protocol by GET: the form is the query string, which alone may be presigned."""
+        return self.is_query and self.environ["REQUEST_METHOD"] == "GET"
+
+    @property
     def known_operation(self) -> Operation:
         if self.operation is None:
             raise RuntimeError("a stage ran before the operation was known")
@@ -139,14 +145,29 @@ class Exchange:
 def is_wire(environ: Environ) -> bool:
     """Whether this is a request of AWS's API: by its target, its signature, or a form with Action and Version.
 
-    The form has to be read to know; what was read is put back for Django. A page of another site could post such a
-    form, and would get no further than its missing signature.
+    The query string of / can be signed (presigned), and hold the form. One in a body has to be read to know; what was
+    read is put back for Django. A page of another site could post such a form, and would get no further than its
+    missing signature.
     """
     if environ.get("HTTP_X_AMZ_TARGET") is not None or environ.get("HTTP_AUTHORIZATION", "").startswith("AWS4-"):
         return True
-    if environ["REQUEST_METHOD"] != "POST" or environ.get("PATH_INFO") != "/" or not _has_form(environ):
+    if environ.get("PATH_INFO") != "/":
         return False
-    return _is_query_form(environ)
+    if sigv4.is_presigned(environ.get("QUERY_STRING", "")) or _has_form_in_query(environ):
+        return True
+    return environ["REQUEST_METHOD"] == "POST" and _has_form(environ) and _is_query_form(environ)
+
+
+def _has_form_in_query(environ: Environ) -> bool:
+    if environ["REQUEST_METHOD"] != "GET" or "Action=" not in environ.get("QUERY_STRING", ""):
+        return False
+    names = {name for name, _ in parse_qsl(_query_string(environ), keep_blank_values=True)}
+    return {b"Action", b"Version"} <= names
+
+
+def _query_string(environ: Environ) -> bytes:
+    # WSGI strings have one character for each byte.
+    return str(environ.get("QUERY_STRING", "")).encode("latin-1")
 
 
 def _has_form(environ: Environ) -> bool:
@@ -172,7 +193,8 @@ def _is_query_form(environ: Environ) -> bool:
 
 
 def _check_method_and_path(exchange: Exchange) -> None:
-    if exchange.environ["REQUEST_METHOD"] != "POST" or exchange.environ.get("PATH_INFO") != "/":
+    methods = ("GET", "POST") if exchange.is_query else ("POST",)
+    if exchange.environ["REQUEST_METHOD"] not in methods or exchange.environ.get("PATH_INFO") != "/":
         raise UnknownOperationException
 
 
@@ -211,7 +233,7 @@ def _discard(body: Any) -> None:
 
 def _choose_operation(exchange: Exchange) -> None:
     if exchange.is_query:
-        exchange.fields = query.parse_form(exchange.body)
+        exchange.fields = query.parse_form(_query_string(exchange.environ) if exchange.is_get else exchange.body)
         service = service_models.QUERY_VERSIONS.get(exchange.fields.get("Version", ""))
         name = exchange.fields.get("Action", "")
         unknown = f"Could not find operation {name} for version {exchange.fields.get('Version', '')}"
@@ -251,6 +273,9 @@ def _authenticate(exchange: Exchange) -> None:
         now=exchange.seams.now(),
         window_seconds=QUERY_WINDOW_SECONDS if exchange.is_query else JSON_WINDOW_SECONDS,
         service=exchange.service,
+        # A presigned call of KMS would need its target in a header that a bare GET has not; of STS it is how people
+        # prove to others who they are.
+        allow_presigned=exchange.is_get and exchange.service == "sts",
     )
     exchange.caller = Caller(
         account=verified.credential.account,
@@ -306,7 +331,7 @@ STAGES: tuple[Callable[[Exchange], None], ...] = (
 
 def answer(environ: Environ, start_response: StartResponse, seams: Seams) -> Iterable[bytes]:
     """Take the request through the stages and send what they give, or the error that ended them."""
-    is_query = environ.get("HTTP_X_AMZ_TARGET") is None and _has_form(environ)
+    is_query = environ.get("HTTP_X_AMZ_TARGET") is None and (_has_form(environ) or _has_form_in_query(environ))
     exchange = Exchange(environ, seams, ids.new_request_id(), is_query)
     try:
         for stage in STAGES:

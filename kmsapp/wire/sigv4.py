@@ -1,10 +1,11 @@
 """AWS Signature Version 4, checked as AWS checks it: one function per stage of the published procedure.
 
-Pure: clock, secrets, service and window are arguments. Only the header form is accepted; presigned URLs, SigV4a,
-UNSIGNED-PAYLOAD and streaming payloads are refused.
-The order of `verify` is: is there a header, can it be read, is its scope ours, is its date now, whose key is it, does
-the signature fit. What the handler goes on to use (X-Amz-Target, Host, the token, the body) is what was signed: every
-x-amz-* header, host and content-type must be among the signed ones, and the values are taken from the same mapping.
+Pure: clock, secrets, service and window are arguments. A request is signed in its Authorization header or, where the
+caller of `verify` allows it, in its query string (presigned), never in both; SigV4a, UNSIGNED-PAYLOAD and streaming
+payloads are refused.
+The order of `verify` is: is there a signature, can it be read, is its scope ours, is its date now, whose key is it, and
+does the signature fit. What the handler goes on to use (X-Amz-Target, Host, the token, the body) is what was signed:
+every x-amz-* header, host and content-type must be among the signed ones, and values are taken from the same mapping.
 SigV4 has no nonce: whoever records a signed request can send it again inside the window, at AWS as here.
 Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
@@ -23,7 +24,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
-from urllib.parse import parse_qsl, quote, unquote_to_bytes
+from urllib.parse import parse_qsl, quote, unquote, unquote_to_bytes
 
 from kmsapp.errors import (
     IncompleteSignatureException,
@@ -41,9 +42,26 @@ MISMATCH = (
 )
 UNKNOWN_KEY = "The security token included in the request is invalid."
 
+# What a presigned request says in its query string. Beside a signed header none of it may stand there: credentials are
+# read in one place.
+_IN_QUERY = (
+    "X-Amz-Algorithm",
+    "X-Amz-Credential",
+    "X-Amz-Date",
+    "X-Amz-Expires",
+    "X-Amz-SignedHeaders",
+    "X-Amz-Signature",
+)
+_TOKEN_IN_QUERY = "X-Amz-Security-Token"  # noqa: S105  the name of a parameter
+_CREDENTIALS_IN_QUERY = frozenset(name.lower() for name in (*_IN_QUERY, _TOKEN_IN_QUERY))
+LONGEST_EXPIRY_SECONDS = 7 * 24 * 3600
+# Stands in for the secret of an access key that nobody has.
+_NOBODYS_SECRET = os.urandom(30).hex().encode()[:40]
+
 _DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]+")
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,6}")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -71,8 +89,16 @@ class Request(NamedTuple):
     body: bytes
 
 
+class Presigned(NamedTuple):
+    """What a query string says beyond an Authorization header."""
+
+    timestamp: str
+    expires_seconds: int
+    session_token: str | None
+
+
 class Authorization(NamedTuple):
-    """The parts of an Authorization header, none of them proved yet."""
+    """The parts of an Authorization header, or of a presigned query string; none of them proved yet."""
 
     access_key_id: str
     date: str  # YYYYMMDD of the scope
@@ -80,7 +106,8 @@ class Authorization(NamedTuple):
     service: str
     signed_headers: tuple[str, ...]
     signature: str
-    header: str  # the whole header, which some of AWS's messages repeat
+    header: str  # the whole header, which some of AWS's messages repeat; empty in a presigned request
+    presigned: Presigned | None = None
 
     @property
     def scope(self) -> str:
@@ -106,39 +133,54 @@ def verify(
     now: datetime.datetime,
     window_seconds: int,
     service: str,
+    allow_presigned: bool = False,
     normalize_path: bool = True,
 ) -> Verified[C]:
     """Return who signed `request` for `service`, or raise the AWS error that says what is wrong.
 
     lookup_secret: (access key id, session token or None) -> credential, or None if there is none, it isn't active or
     the token isn't its own. All three give the same answer, so nobody learns which keys exist but are switched off.
-    window_seconds: allowed distance from `now` (aware UTC), both ways.
+    window_seconds: allowed distance from `now` (aware UTC), both ways. What a presigned request says of its own life
+    can shorten it and not lengthen it.
+    An access key that nobody has costs as much as a wrong secret.
     Raises: MissingAuthenticationTokenException, IncompleteSignatureException, InvalidSignatureException,
     UnrecognizedClientException.
     """
-    authorization = parse_authorization(request)
-    timestamp = _timestamp(request, authorization)
+    authorization = parse_authorization(request, allow_presigned=allow_presigned)
+    presigned = authorization.presigned
+    timestamp = presigned.timestamp if presigned else _timestamp(request, authorization)
     _require_signed(request, authorization)
     _require_scope(authorization, timestamp, service)
-    _require_fresh(timestamp, now, window_seconds)
-    credential = lookup_secret(authorization.access_key_id, request.headers.get("x-amz-security-token"))
+    _require_fresh(timestamp, now, window_seconds, presigned.expires_seconds if presigned else window_seconds)
+    token = presigned.session_token if presigned else request.headers.get("x-amz-security-token")
+    credential = lookup_secret(authorization.access_key_id, token)
+    canonical = canonical_request(
+        request, authorization.signed_headers, _payload_hash(request), normalize_path=normalize_path
+    )
+    key, remember = SIGNING_KEYS.get(authorization, _NOBODYS_SECRET if credential is None else credential.secret)
+    expected = signature(key, string_to_sign(timestamp, authorization.scope, canonical))
+    is_right = bool(_SIGNATURE.fullmatch(authorization.signature)) and hmac.compare_digest(
+        expected, authorization.signature
+    )
     if credential is None:
         raise UnrecognizedClientException(UNKNOWN_KEY)
-    payload_hash = _payload_hash(request)
-    canonical = canonical_request(request, authorization.signed_headers, payload_hash, normalize_path=normalize_path)
-    key, remember = SIGNING_KEYS.get(authorization, credential.secret)
-    expected = signature(key, string_to_sign(timestamp, authorization.scope, canonical))
-    if not _SIGNATURE.fullmatch(authorization.signature) or not hmac.compare_digest(expected, authorization.signature):
+    if not is_right:
         raise InvalidSignatureException(MISMATCH)
     remember()
-    PROVED_HEADERS.remember(authorization)
+    if presigned is None:
+        PROVED_HEADERS.remember(authorization)
     return Verified(credential, authorization.access_key_id, authorization.region)
 
 
-def parse_authorization(request: Request) -> Authorization:
-    """Read the Authorization header. Raises MissingAuthenticationTokenException or IncompleteSignatureException."""
+def parse_authorization(request: Request, *, allow_presigned: bool = False) -> Authorization:
+    """Read the Authorization header, or the query string that stands for it.
+
+    Raises: MissingAuthenticationTokenException, IncompleteSignatureException, InvalidSignatureException (terminator).
+    """
     header = request.headers.get("authorization", "").strip()
-    _refuse_presigned(request.query, signed_by_header=bool(header))
+    if is_presigned(request.query):
+        _refuse_presigned(request, header, allowed=allow_presigned)
+        return _parse_presigned(request)
     if not header:
         raise MissingAuthenticationTokenException("Missing Authentication Token")
     known = PROVED_HEADERS.find(header)
@@ -151,25 +193,73 @@ def _parse(request: Request, header: str) -> Authorization:
     if algorithm != ALGORITHM:
         raise IncompleteSignatureException(f"Unsupported AWS 'algorithm': '{algorithm}'.")
     _require_pieces(parts, request.headers, header)
-    access_key_id, date, region, service = _credential(parts["Credential"])
-    signed_headers = tuple(parts["SignedHeaders"].split(";"))
-    if list(signed_headers) != sorted(set(signed_headers)) or parts["SignedHeaders"] != parts["SignedHeaders"].lower():
+    signed_headers = _signed_headers(parts["SignedHeaders"], header)
+    return Authorization(*_credential(parts["Credential"]), signed_headers, parts["Signature"], header)
+
+
+def _signed_headers(text: str, header: str) -> tuple[str, ...]:
+    names = tuple(text.split(";"))
+    if list(names) != sorted(set(names)) or text != text.lower():
         raise IncompleteSignatureException(
             f"'SignedHeaders' must be lower-case, sorted and without repetition. Authorization={header}"
         )
-    return Authorization(access_key_id, date, region, service, signed_headers, parts["Signature"], header)
+    return names
 
 
-def _refuse_presigned(query: str, *, signed_by_header: bool) -> None:
-    if not query or "x-amz-" not in query.lower():
-        return
-    names = {name.lower() for name, _ in parse_qsl(query, keep_blank_values=True, encoding="latin-1")}
-    if names & {"x-amz-algorithm", "x-amz-credential", "x-amz-signature"}:
+def is_presigned(query: str) -> bool:
+    """Whether a query string (as sent) holds any of what a presigned request is signed with, however it is spelt."""
+    if not query or "x-amz-" not in unquote(query).lower():
+        return False
+    return any(name.lower() in _CREDENTIALS_IN_QUERY for name, _ in _query_pairs(query))
+
+
+def _query_pairs(query: str) -> list[tuple[str, str]]:
+    return parse_qsl(query, keep_blank_values=True, encoding="latin-1")
+
+
+def _refuse_presigned(request: Request, header: str, *, allowed: bool) -> None:
+    if header:
         raise IncompleteSignatureException(
             "The request is signed in its query string and in its Authorization header. Sign it in the header alone."
-            if signed_by_header
-            else "Presigned requests are not accepted. Sign the request in its Authorization header."
         )
+    if not allowed:
+        raise IncompleteSignatureException(
+            "Presigned requests are not accepted. Sign the request in its Authorization header."
+        )
+    for name in ("x-amz-date", "x-amz-security-token"):
+        if name in request.headers:
+            raise IncompleteSignatureException(
+                f"The request is signed in its query string. '{name}' can't stand in a header beside it."
+            )
+
+
+def _parse_presigned(request: Request) -> Authorization:
+    parts: dict[str, str] = {}
+    for name, value in _query_pairs(request.query):
+        if name in parts and name.lower() in _CREDENTIALS_IN_QUERY:
+            raise IncompleteSignatureException(f"'{name}' appears more than once in the query string.")
+        parts[name] = value
+    if missing := [name for name in _IN_QUERY if not parts.get(name)]:
+        raise IncompleteSignatureException(
+            " ".join(f"AWS query-string parameters must include '{name}'." for name in missing)
+            + " Re-examine the query-string parameters."
+        )
+    if parts["X-Amz-Algorithm"] != ALGORITHM:
+        raise IncompleteSignatureException(f"Unsupported AWS 'algorithm': '{parts['X-Amz-Algorithm']}'.")
+    if not _DATE.fullmatch(parts["X-Amz-Date"]):
+        raise _bad_date(parts["X-Amz-Date"])
+    presigned = Presigned(parts["X-Amz-Date"], _expiry(parts["X-Amz-Expires"]), parts.get(_TOKEN_IN_QUERY))
+    signed_headers = _signed_headers(parts["X-Amz-SignedHeaders"], "")
+    credential = _credential(parts["X-Amz-Credential"])
+    return Authorization(*credential, signed_headers, parts["X-Amz-Signature"], "", presigned)
+
+
+def _expiry(text: str) -> int:
+    if not _WHOLE_NUMBER.fullmatch(text) or not 1 <= int(text) <= LONGEST_EXPIRY_SECONDS:
+        raise IncompleteSignatureException(
+            f"'X-Amz-Expires' must be a whole number of seconds from 1 to {LONGEST_EXPIRY_SECONDS}, got '{text}'."
+        )
+    return int(text)
 
 
 def _key_value_pairs(rest: str, header: str) -> dict[str, str]:
@@ -266,21 +356,27 @@ def _require_scope(authorization: Authorization, timestamp: str, service: str) -
         raise InvalidSignatureException(f"Credential should be scoped to correct service: '{service}'.")
 
 
-def _require_fresh(timestamp: str, now: datetime.datetime, window_seconds: int) -> None:
-    signed_at = _moment(timestamp)
-    distance = (signed_at - now).total_seconds()
-    if abs(distance) <= window_seconds:
+def _require_fresh(timestamp: str, now: datetime.datetime, window_seconds: int, life_seconds: int) -> None:
+    """life_seconds: how long after its time a request lives, if that is less than the window."""
+    distance = (_moment(timestamp) - now).total_seconds()
+    life_seconds = min(life_seconds, window_seconds)
+    if -life_seconds <= distance <= window_seconds:
         return
-    window, minutes = datetime.timedelta(seconds=window_seconds), window_seconds // 60
     if distance < 0:
+        life = datetime.timedelta(seconds=life_seconds)
         raise InvalidSignatureException(
-            f"Signature expired: {timestamp} is now earlier than {_basic(now - window)}"
-            f" ({_basic(now)} - {minutes} min.)"
+            f"Signature expired: {timestamp} is now earlier than {_basic(now - life)}"
+            f" ({_basic(now)} - {_minutes(life_seconds)})"
         )
+    window = datetime.timedelta(seconds=window_seconds)
     raise InvalidSignatureException(
         f"Signature not yet current: {timestamp} is still later than {_basic(now + window)}"
-        f" ({_basic(now)} + {minutes} min.)"
+        f" ({_basic(now)} + {_minutes(window_seconds)})"
     )
+
+
+def _minutes(seconds: int) -> str:
+    return f"{seconds} sec." if seconds % 60 else f"{seconds // 60} min."
 
 
 @functools.lru_cache(maxsize=64)  # a busy client's requests of one second have one timestamp
@@ -339,11 +435,12 @@ def _without_dot_segments(path: str) -> str:
 
 
 def canonical_query(query: str) -> str:
-    """Step 1.3: names and values encoded one by one and sorted, each with its equal sign."""
+    """Step 1.3: names and values encoded one by one and sorted, each with its equal sign; no presigned signature."""
     if not query:
         return ""
     pairs = (pair.partition("=") for pair in query.split("&") if pair)
-    return "&".join(f"{name}={value}" for name, value in sorted((_encoded(n), _encoded(v)) for n, _, v in pairs))
+    encoded = sorted((_encoded(name), _encoded(value)) for name, _, value in pairs)
+    return "&".join(f"{name}={value}" for name, value in encoded if name != "X-Amz-Signature")
 
 
 def _encoded(part: str) -> str:

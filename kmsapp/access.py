@@ -1,19 +1,26 @@
 """The one place that decides what a caller may do and that finds a key on a caller's behalf.
 
-Policies are stored and shown; deciding by them is not built yet. Until then an active identity acts in its own account
-and nowhere else. Every operation asks `account` or `key` here, and dispatch refuses to answer for one that did not.
+Every operation asks `account` or `key` here, and dispatch refuses to answer for one that did not. Key policy, identity
+policies, permissions boundary and session policies are evaluated by kmsapp/policy; what they do not allow, a grant may
+(grants.py). A denial says which of them was missing (denials.py).
 
+Order, as far as AWS's is known: a key of the caller's own account that does not exist is NotFoundException; another
+account's key is AccessDeniedException, whether it exists or not; then the policies; then the key's state.
 Resolution of key identifiers and its errors: https://docs.aws.amazon.com/kms/latest/developerguide/concepts.html#key-id
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from kmsapp import arns, ids, key_facts
+from kmsapp import arns, cross_account, denials, grants, ids, key_facts
 from kmsapp.call import Call
+from kmsapp.condition_keys import ConditionKeys
 from kmsapp.errors import AccessDeniedException, InvalidArnException, NotFoundException
+from kmsapp.iam import identity_facts
 from kmsapp.key_facts import KeyFacts
+from kmsapp.policy.evaluation import Decision, Outcome, Policies, Request, evaluate
 
 # AWS's sentence for a ciphertext of a key that does not exist or that the caller may not use: it does not tell which.
 CIPHERTEXT_DENIED = (
@@ -22,17 +29,47 @@ CIPHERTEXT_DENIED = (
 )
 
 
+# What has no key
+
+
+def open_to_all(call: Call, action: str) -> None:
+    """For the few actions that need no permission, such as sts:GetCallerIdentity."""
+    call.checked.append(action)
+
+
 def account(call: Call, action: str, resource: str = "*", context: Mapping[str, str] | None = None) -> None:
     """Authorize an action that has no key as its resource: CreateKey, lists, key stores, IAM and STS.
 
     resource: ARN of the user, role, … of the caller's account. context: further condition keys of the request.
+    Raises: AccessDeniedException.
     """
+    decision = decide_for_account(call, action, resource, context)
+    if decision.outcome is not Outcome.ALLOW:
+        raise denials.denial(call, decision, action, resource)
     call.checked.append(action)
 
 
-def own_password(call: Call) -> None:
-    """Authorize a change of the caller's own password in the console, which is everybody's right."""
-    call.checked.append("iam:ChangePassword")
+def decide_for_account(
+    call: Call, action: str, resource: str = "*", context: Mapping[str, str] | None = None
+) -> Decision:
+    """What the caller's own policies say of an action that has no key."""
+    identity = identity_facts.of(call.caller)
+    conditions = ConditionKeys(call, identity, action=action, more=context)
+    return evaluate(
+        Request(
+            principal_arn=call.caller.principal_arn,
+            principal_id=call.caller.identity_id,
+            principal_account=call.caller.account,
+            action=action,
+            resource=resource,
+            resource_account=call.caller.account,
+            context=conditions,
+        ),
+        Policies(key_policy=None, identity=identity.policies, boundary=identity.boundary, session=identity.session),
+    )
+
+
+# Keys
 
 
 def key(call: Call, identifier: str, action: str, *, aliases: bool = False) -> KeyFacts:
@@ -41,10 +78,25 @@ def key(call: Call, identifier: str, action: str, *, aliases: bool = False) -> K
     identifier: key id or key ARN; with `aliases` also alias name or alias ARN.
     Raises: NotFoundException, InvalidArnException, AccessDeniedException.
     """
-    found = _resolve(call, identifier, action, aliases=aliases)
-    call.checked.append(action)
-    if found.arn not in call.resources:
-        call.resources.append(found.arn)
+    named = _named(call, identifier, aliases=aliases)
+    found = _find(named)
+    if named.account != call.caller.account and (found is None or action not in cross_account.ACTIONS):
+        raise denials.foreign(call, action, identifier)
+    if found is None:
+        raise _not_found(named)
+    _authorize(call, found, action, alias=named.alias, shown=identifier)
+    return found
+
+
+def find(call: Call, identifier: str) -> KeyFacts:
+    """Find a key of the caller's own account, which authorizes nothing: what is asked of it is the account's to allow.
+
+    Raises: NotFoundException, InvalidArnException.
+    """
+    named = _named(call, identifier, aliases=False)
+    found = _find(named)
+    if found is None or named.account != call.caller.account:
+        raise _not_found(named)
     return found
 
 
@@ -53,58 +105,140 @@ def key_of_ciphertext(call: Call, account_id: str, key_id: str, action: str) -> 
 
     Raises: AccessDeniedException with one text for "no such key" and "not yours".
     """
-    call.checked.append(action)
-    found = key_facts.by_id(account_id, call.caller.region, key_id) if account_id == call.caller.account else None
-    if found is None:
+    found = key_facts.by_id(account_id, call.caller.region, key_id)
+    if found is None or not may(call, found, action):
         raise AccessDeniedException(CIPHERTEXT_DENIED)
-    call.resources.append(found.arn)
+    _note(call, found, action)
     return found
 
 
-def _resolve(call: Call, identifier: str, action: str, *, aliases: bool) -> KeyFacts:
+def more(call: Call, found: KeyFacts, action: str) -> None:
+    """Authorize a further action on a key that has been found. Raises: AccessDeniedException."""
+    _authorize(call, found, action, shown=found.arn)
+
+
+def may(call: Call, found: KeyFacts, action: str) -> bool:
+    """Whether the caller may do this with the key; nothing is noted, so this alone answers no call."""
+    return decide(call, found, action).outcome is Outcome.ALLOW
+
+
+def refusal(call: Call, found: KeyFacts, action: str) -> str:
+    """Why the caller may not do this with the key, in AWS's words; empty when they may. Nothing is noted."""
+    decision = decide(call, found, action)
+    return "" if decision.outcome is Outcome.ALLOW else denials.denial(call, decision, action, found.arn).message
+
+
+def refusal_for_account(call: Call, action: str) -> str:
+    """As `refusal`, for an action that has no key."""
+    decision = decide_for_account(call, action)
+    return "" if decision.outcome is Outcome.ALLOW else denials.denial(call, decision, action, "*").message
+
+
+def would_allow(call: Call, action: str, key_as_it_would_be: KeyFacts) -> bool:
+    """Whether policies, without grants, would let the caller do this with a key as it is about to be."""
+    return _by_policies(call, key_as_it_would_be, action)[0].outcome is Outcome.ALLOW
+
+
+def decide(call: Call, found: KeyFacts, action: str, *, alias: str = "") -> Decision:
+    """What policies and grants say of the caller's action on the key.
+
+    alias: the alias name by which the request names the key, for kms:RequestAlias.
+    Sets call.granted_by to the grant that allowed it, or to "".
+    """
+    decision, request, policies = _by_policies(call, found, action, alias=alias)
+    call.granted_by = ""
+    if decision.outcome is not Outcome.IMPLICIT_DENY:
+        return decision
+    grant = grants.covering(call, found, action)
+    if not grant:
+        return decision
+    decision = evaluate(request, replace(policies, grant=grant))
+    if decision.outcome is Outcome.ALLOW:
+        call.granted_by = grant
+    return decision
+
+
+def _by_policies(call: Call, found: KeyFacts, action: str, *, alias: str = "") -> tuple[Decision, Request, Policies]:
     caller = call.caller
-    if identifier.startswith("arn:"):
-        return _resolve_arn(call, identifier, action, aliases=aliases)
-    if aliases and identifier.startswith("alias/"):
-        return _by_alias(caller.account, caller.region, identifier)
-    return _by_id(caller.account, caller.region, identifier)
+    identity = identity_facts.of(caller)
+    request = Request(
+        principal_arn=caller.principal_arn,
+        principal_id=caller.identity_id,
+        principal_account=caller.account,
+        action=action,
+        resource=found.arn,
+        resource_account=found.account,
+        context=ConditionKeys(call, identity, action=action, key=found, request_alias=alias),
+    )
+    policies = Policies(
+        key_policy=found.key_policy,
+        identity=identity.policies,
+        boundary=identity.boundary,
+        session=identity.session,
+        key_policy_principals=found.policy_principals,
+    )
+    return evaluate(request, policies), request, policies
 
 
-def _resolve_arn(call: Call, identifier: str, action: str, *, aliases: bool) -> KeyFacts:
+def _authorize(call: Call, found: KeyFacts, action: str, *, alias: str = "", shown: str) -> None:
+    decision = decide(call, found, action, alias=alias)
+    if decision.outcome is not Outcome.ALLOW:
+        # Who may not use another account's alias must not learn which key it names.
+        named = found.arn if found.account == call.caller.account else shown
+        raise denials.denial(call, decision, action, named)
+    _note(call, found, action)
+
+
+def _note(call: Call, found: KeyFacts, action: str) -> None:
+    call.checked.append(action)
+    if found.arn not in call.resources:
+        call.resources.append(found.arn)
+
+
+# Key identifiers
+
+
+@dataclass(frozen=True)
+class _Named:
+    """What an identifier names, whether or not it is there."""
+
+    account: str
+    region: str
+    key_id: str = ""
+    alias: str = ""  # with its prefix
+
+
+def _named(call: Call, identifier: str, *, aliases: bool) -> _Named:
+    caller = call.caller
+    if not identifier.startswith("arn:"):
+        return _of_name(caller.account, caller.region, identifier, aliases=aliases)
     arn = arns.parse(identifier)
     if arn is None:
         raise InvalidArnException(f"Invalid arn {identifier}")
-    if arn.region != call.caller.region:
+    if arn.region != caller.region:
         raise NotFoundException(f"Invalid arn {arn.region}")
-    if arn.account != call.caller.account:
-        raise _denied(call, action, identifier)
-    kind, _, name = arn.resource.partition("/")
-    if kind == "alias":
+    if arn.resource.startswith("alias/"):
+        return _of_name(arn.account, arn.region, arn.resource, aliases=aliases)
+    return _Named(arn.account, arn.region, key_id=arn.resource.removeprefix("key/"))
+
+
+def _of_name(account_id: str, region: str, name: str, *, aliases: bool) -> _Named:
+    if name.startswith("alias/"):
         if not aliases:
-            raise NotFoundException(f"Invalid keyId '{arn.resource}'")
-        return _by_alias(arn.account, arn.region, arn.resource)
-    return _by_id(arn.account, arn.region, name)
+            raise NotFoundException(f"Invalid keyId '{name}'")
+        return _Named(account_id, region, alias=name)
+    return _Named(account_id, region, key_id=name)
 
 
-def _by_id(account_id: str, region: str, key_id: str) -> KeyFacts:
-    if not ids.is_key_id(key_id):
-        raise NotFoundException(f"Invalid keyId '{key_id}'")
-    found = key_facts.by_id(account_id, region, key_id)
-    if found is None:
-        raise NotFoundException(f"Key '{arns.key_arn(region, account_id, key_id)}' does not exist")
-    return found
+def _find(named: _Named) -> KeyFacts | None:
+    if named.alias:
+        return key_facts.by_alias(named.account, named.region, named.alias)
+    return key_facts.by_id(named.account, named.region, named.key_id) if ids.is_key_id(named.key_id) else None
 
 
-def _by_alias(account_id: str, region: str, alias_name: str) -> KeyFacts:
-    found = key_facts.by_alias(account_id, region, alias_name)
-    if found is None:
-        raise NotFoundException(f"Alias {arns.alias_arn(region, account_id, alias_name)} is not found.")
-    return found
-
-
-def _denied(call: Call, action: str, resource: str) -> AccessDeniedException:
-    """Another account's key, whether it exists or not."""
-    return AccessDeniedException(
-        f"User: {call.caller.principal_arn} is not authorized to perform: {action} on resource: {resource} because "
-        f"no resource-based policy allows the {action} action"
-    )
+def _not_found(named: _Named) -> NotFoundException:
+    if named.alias:
+        return NotFoundException(f"Alias {arns.alias_arn(named.region, named.account, named.alias)} is not found.")
+    if not ids.is_key_id(named.key_id):
+        return NotFoundException(f"Invalid keyId '{named.key_id}'")
+    return NotFoundException(f"Key '{arns.key_arn(named.region, named.account, named.key_id)}' does not exist")

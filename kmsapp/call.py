@@ -27,6 +27,7 @@ class Call:
     resources: list[str] = field(default_factory=list)  # ARNs
     additional_event_data: dict[str, Any] = field(default_factory=dict)
     checked: list[str] = field(default_factory=list)  # actions that access.py allowed
+    granted_by: str = ""  # id of the grant that allowed the last of them; empty: policies did
     recorded: bool = False
     recorded_as: str = ""  # AWS's name of what is being done, "kms:CreateKey"; empty: the operation's own
 

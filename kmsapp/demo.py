@@ -23,7 +23,7 @@ from django.db import transaction
 from hsmapp import certificates, clock, credentials, epochs, hsms
 from hsmapp.models import Cluster, ClusterCredential, Hsm
 from hsmapp.states import ClusterState, HsmState
-from kmsapp import dispatch, ids, key_store_jobs
+from kmsapp import demo_policies, dispatch, ids, key_store_jobs
 from kmsapp.call import Call
 from kmsapp.caller import Caller
 from kmsapp.iam import credentials as access_keys
@@ -31,6 +31,7 @@ from kmsapp.models import Account, CustomKeyStore, Group, KmsKey, Role, User
 from kmsapp.models.key_stores import ConnectionState
 from kmsapp.operations import key_creation, key_store_changes
 from kmsapp.operations.key_store_changes import KMSUSER
+from kmsapp.policy import defaults
 
 ACCOUNT = "111122223333"
 OTHER_ACCOUNT = "444455556666"
@@ -85,6 +86,10 @@ class Person:
 def user_id(user_name: str) -> str:
     """The unique id of a demo user: known beforehand, so that examples can print it."""
     return f"AIDA{user_name.upper():7<17}"
+
+
+def role_id(name: str) -> str:
+    return f"AROA{name.upper():7<17}"
 
 
 def is_seeded() -> bool:
@@ -219,7 +224,7 @@ def _key_store(cluster: Cluster) -> CustomKeyStore:
 
 
 def _seeder() -> Caller:
-    return Caller(ACCOUNT, REGION, f"arn:aws:iam::{ACCOUNT}:root", ACCOUNT, via="service")
+    return Caller(ACCOUNT, REGION, f"arn:aws:iam::{ACCOUNT}:root", ACCOUNT, via="service", principal_type="Root")
 
 
 def _connect(store: CustomKeyStore) -> None:
@@ -241,8 +246,39 @@ def _example_key(store: CustomKeyStore) -> None:
     if KmsKey.objects.filter(account=ACCOUNT, region=REGION, key_id=KEY_ID).exists():
         return
     call = Call(_seeder(), "kms", "CreateKey", {}, ids.new_request_id(), read_only=False)
-    params = {"Description": "Example key"}
-    key_creation.make_key(call, params, store, key_id=KEY_ID, alias_name="alias/ExampleKey")
+    key = KmsKey(
+        account=ACCOUNT,
+        region=REGION,
+        key_id=KEY_ID,
+        description="Example key",
+        origin="AWS_CLOUDHSM",
+        custom_key_store=store,
+        policy=_key_policy(),
+        policy_principals={
+            **{_user_arn(name): user_id(name) for name in ("alice", "bob")},
+            **{_role_arn(name): role_id(name) for name in ("KMSAdminRole", "ExampleRole")},
+        },
+    )
+    key_creation.make_key(call, key, alias_name="alias/ExampleKey")
+
+
+def _key_policy() -> str:
+    """As the wizard writes it. The other account is not in it: to let carol in is an exercise."""
+    return defaults.console_policy(
+        ACCOUNT,
+        administrators=[_user_arn("alice"), _role_arn("KMSAdminRole")],
+        administrators_may_delete=True,
+        users=[_user_arn("bob"), _role_arn("ExampleRole")],
+        other_accounts=[],
+    )
+
+
+def _user_arn(name: str) -> str:
+    return f"arn:aws:iam::{ACCOUNT}:user/{name}"
+
+
+def _role_arn(name: str) -> str:
+    return f"arn:aws:iam::{ACCOUNT}:role/{name}"
 
 
 def _people() -> list[Person]:
@@ -255,7 +291,7 @@ def _people() -> list[Person]:
                 account_id=ACCOUNT,
                 name=name,
                 defaults={
-                    "role_id": f"AROA{name.upper():7<17}"[:21],
+                    "role_id": role_id(name),
                     "trust_policy": _trust_policy(),
                     "created_at": now,
                 },
@@ -265,6 +301,7 @@ def _people() -> list[Person]:
         )
         people = [_person(name, account_id, is_staff=is_staff) for name, account_id, is_staff in PEOPLE]
         Group.objects.get(account_id=ACCOUNT, name="KeyUsers").users.set(User.objects.filter(user_name="bob"))
+        demo_policies.give(ACCOUNT, OTHER_ACCOUNT)
         return people
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from hsmapp import epochs
 from hsmapp.cluster import Material
 from kmsapp import arns, ciphertext, key_states
-from kmsapp.models import Alias, KmsKey
+from kmsapp.compiled_policies import compiled_key_policy
+from kmsapp.models import Alias, KmsKey, Tag
+from kmsapp.policy.documents import Document
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,9 @@ class KeyFacts:
     origin: str
     custom_key_store_id: str  # empty: the default key store
     material: Material | None
+    multi_region: bool = False
+    policy: str = field(default="", repr=False)
+    policy_principals: Mapping[str, str] = field(default_factory=dict)  # ARN in the policy -> unique id
 
     @cached_property
     def arn(self) -> str:
@@ -36,6 +42,20 @@ class KeyFacts:
         if self.material is None:
             raise ValueError("a key without material encrypts nothing")
         return ciphertext.Header(self.account, self.key_id, bytes.fromhex(self.material.backing_key_id))
+
+    @cached_property
+    def key_policy(self) -> Document:
+        return compiled_key_policy(self.policy, self.account)
+
+    # Few policies ask for these, so they are read when one does. The facts are of one epoch or newer.
+    @cached_property
+    def alias_names(self) -> tuple[str, ...]:
+        """With their prefix alias/."""
+        return tuple(Alias.objects.filter(key_id=self.pk).order_by("name").values_list("name", flat=True))
+
+    @cached_property
+    def tags(self) -> Mapping[str, str]:
+        return dict(Tag.objects.filter(key_id=self.pk).values_list("tag_key", "tag_value"))
 
 
 _keys: epochs.Cached[KeyFacts | None] = epochs.Cached()
@@ -81,6 +101,9 @@ def of(key: KmsKey) -> KeyFacts:
         origin=key.origin,
         custom_key_store_id=store.custom_key_store_id if store else "",
         material=Material.of(key.material) if key.material else None,
+        multi_region=key.multi_region,
+        policy=key.policy,
+        policy_principals=key.policy_principals,
     )
 
 

@@ -1,13 +1,12 @@
 """CreateLoginProfile, GetLoginProfile, UpdateLoginProfile, DeleteLoginProfile, ChangePassword.
 
-A user's login profile is the password for the console: who has none can't sign in there. Passwords follow AWS's default
-policy. They are hashed before the transaction begins, because that takes a tenth of a second.
+A user's login profile is the password for the console: who has none can't sign in there. Passwords are hashed before
+the transaction begins, because that takes a tenth of a second.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_passwords_account-policy.html
 """
 
 from __future__ import annotations
 
-import string
 from typing import Any
 
 from hsmapp import clock
@@ -18,17 +17,13 @@ from kmsapp.errors import (
     EntityAlreadyExistsException,
     InvalidUserTypeException,
     NoSuchEntityException,
-    PasswordPolicyViolationException,
 )
 from kmsapp.iam import recording
 from kmsapp.iam.entities import user_or_caller
+from kmsapp.iam.passwords import require_good
 from kmsapp.models import User
 from kmsapp.registry import operation
 
-SHORTEST_PASSWORD = 8
-KINDS_NEEDED = 3
-_SYMBOLS = "!@#$%^&*()_+-=[]{}|'"
-_KINDS = (string.ascii_uppercase, string.ascii_lowercase, string.digits, _SYMBOLS)
 _PASSWORD_FIELDS = ["password", "password_reset_required", "login_profile_created_at"]
 
 
@@ -41,17 +36,6 @@ def entry(user: User) -> dict[str, Any]:
     }
 
 
-def require_good(password: str) -> None:
-    """Refuse a password that AWS's default policy refuses. Raises PasswordPolicyViolationException."""
-    if len(password) < SHORTEST_PASSWORD:
-        raise PasswordPolicyViolationException(f"Password should have a minimum length of {SHORTEST_PASSWORD}")
-    if sum(any(letter in kind for letter in password) for kind in _KINDS) < KINDS_NEEDED:
-        raise PasswordPolicyViolationException(
-            "Password should have at least three of: uppercase letters, lowercase letters, numbers, and "
-            f"non-alphanumeric characters ({_SYMBOLS})"
-        )
-
-
 @operation("iam:CreateLoginProfile")
 def create_login_profile(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateLoginProfile.html"""
@@ -60,7 +44,7 @@ def create_login_profile(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     if user.has_usable_password():
         raise EntityAlreadyExistsException(f"Login Profile for user {user.user_name} already exists.")
     password = params.get("Password") or ""
-    require_good(password)
+    require_good(password, user)
     user.set_password(password)
     user.password_reset_required = bool(params.get("PasswordResetRequired"))
     user.login_profile_created_at = clock.now()
@@ -86,7 +70,7 @@ def update_login_profile(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     user = _person(call, "iam:UpdateLoginProfile", params["UserName"])
     _require_profile(user)
     if params.get("Password") is not None:
-        require_good(params["Password"])
+        require_good(params["Password"], user)
         user.set_password(params["Password"])
     if params.get("PasswordResetRequired") is not None:
         user.password_reset_required = params["PasswordResetRequired"]
@@ -123,7 +107,7 @@ def change_password(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     _require_profile(user)
     if not user.check_password(params["OldPassword"]):
         raise AccessDeniedException("The old password was incorrect.")
-    require_good(params["NewPassword"])
+    require_good(params["NewPassword"], user)
     user.set_password(params["NewPassword"])
     user.password_reset_required = False
     with call.change():

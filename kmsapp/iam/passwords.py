@@ -48,7 +48,7 @@ def change_password(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     Everybody who signs in may do that, root users too, whatever policies say of iam:ChangePassword.
     Raises: AccessDeniedException (wrong old password, or a role, which has none), PasswordPolicyViolationException.
     """
-    access.own_password(call)
+    access.open_to_all(call, "iam:ChangePassword")
     user = User.objects.filter(account=call.caller.account, user_id=call.caller.principal_id).first()
     if user is None:
         raise AccessDeniedException("Only users can change their own password.")
@@ -56,6 +56,7 @@ def change_password(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         raise AccessDeniedException("The old password was incorrect.")
     require_good(params["NewPassword"], user)
     user.set_password(params["NewPassword"])  # a tenth of a second, outside of the transaction
+    user.password_reset_required = False
     with call.change():
-        user.save(update_fields=["password"])
+        user.save(update_fields=["password", "password_reset_required"])
     return {}

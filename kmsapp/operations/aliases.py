@@ -67,6 +67,7 @@ def create_alias(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     require_name(name)
     if target.startswith("alias/") or ":alias/" in target:
         raise ValidationException("Aliases must refer to keys. Not aliases")
+    access.account(call, "kms:CreateAlias", arns.alias_arn(call.caller.region, call.caller.account, name))
     found = access.key(call, target, "kms:CreateAlias")
     key_states.require("CreateAlias", found.key_state, found.arn)
     with call.change({"keyId": found.arn}):
@@ -83,11 +84,11 @@ def list_aliases(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """https://docs.aws.amazon.com/kms/latest/APIReference/API_ListAliases.html"""
     caller = call.caller
     rows = Alias.objects.filter(account=caller.account, region=caller.region).select_related("key")
+    # Of one key, too: the permission is the account's.
+    access.account(call, "kms:ListAliases")
     if params.get("KeyId"):
         call.audit_parameters["keyId"] = params["KeyId"]
-        rows = rows.filter(key_id=access.key(call, params["KeyId"], "kms:ListAliases").pk)
-    else:
-        access.account(call, "kms:ListAliases")
+        rows = rows.filter(key_id=access.find(call, params["KeyId"]).pk)
     return paging.answer(
         "Aliases",
         rows,

@@ -15,6 +15,7 @@ from hsmapp.models import Cluster
 from hsmapp.states import ClusterState
 from kmsapp import access, key_states
 from kmsapp.call import Call
+from kmsapp.iam import principals
 from kmsapp.models import Alias, CustomKeyStore, KmsKey, Role, Tag, User
 from kmsapp.models.key_stores import ConnectionState
 from kmsapp.operations import key_stores, tags
@@ -101,21 +102,30 @@ def _list_entry(key: KmsKey, aliases: list[str]) -> dict[str, Any]:
 
 @operation("console:DescribeKey", read_only=True, recorded_as="kms:DescribeKey")
 def describe_key(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Everything of a key's page."""
+    """Everything of a key's page that the caller may see.
+
+    Denied: for each of Aliases, Tags and Policy that they may not, AWS's sentence; it is empty in the answer then.
+    """
     call.audit_parameters["keyId"] = params["KeyId"]
     found = access.key(call, params["KeyId"], "kms:DescribeKey")
-    for action in ("kms:ListAliases", "kms:ListResourceTags", "kms:GetKeyPolicy"):
-        access.key(call, params["KeyId"], action)
+    refusals = {
+        "Aliases": access.refusal_for_account(call, "kms:ListAliases"),
+        "Tags": access.refusal(call, found, "kms:ListResourceTags"),
+        "Policy": access.refusal(call, found, "kms:GetKeyPolicy"),
+    }
+    denied = {part: refusal for part, refusal in refusals.items() if refusal}
     key = key_row(found.pk)
     store = key.custom_key_store
+    aliases = [] if "Aliases" in denied else key.aliases.order_by("name")
+    tag_rows = [] if "Tags" in denied else Tag.objects.filter(key=key).order_by("tag_key")
     return {
         "KeyMetadata": key_metadata(key),
         "Aliases": [
-            {"AliasName": alias.name, "AliasArn": alias.arn, "CreationDate": alias.created_at}
-            for alias in key.aliases.order_by("name")
+            {"AliasName": alias.name, "AliasArn": alias.arn, "CreationDate": alias.created_at} for alias in aliases
         ],
-        "Tags": [tags.entry(tag) for tag in Tag.objects.filter(key=key).order_by("tag_key")],
-        "Policy": key.policy,
+        "Tags": [tags.entry(tag) for tag in tag_rows],
+        "Policy": "" if "Policy" in denied else principals.shown(found.policy, found.policy_principals),
+        "Denied": denied,
         "CustomKeyStore": key_stores.entry(store) if store is not None else None,
         "BackingKeyId": key.material.backing_key_id if key.material is not None else "",
     }

@@ -19,9 +19,10 @@ from hsmapp.errors import (
 )
 from hsmapp.models import KeyIntent, MaskedKey
 from hsmapp.states import ClusterState, IntentState
-from kmsapp import access, arns, ids, shapes
+from kmsapp import access, arns, ids, key_facts, key_policies, shapes
 from kmsapp.call import Call
 from kmsapp.errors import (
+    AccessDeniedException,
     CloudHsmClusterInvalidConfigurationException,
     CustomKeyStoreInvalidStateException,
     CustomKeyStoreNotFoundException,
@@ -35,9 +36,14 @@ from kmsapp.errors import (
 from kmsapp.models import CustomKeyStore, KmsKey, Tag
 from kmsapp.operations import aliases, cluster_requirements, key_stores, tags
 from kmsapp.operations.keys import key_metadata, key_row
-from kmsapp.policy import defaults, documents
+from kmsapp.policy import defaults
 from kmsapp.registry import operation
 
+# The key that it would be about has no ARN yet.
+_NO_ALIAS = (
+    "User: {caller} is not authorized to perform: kms:CreateAlias because no policy of the new key or of the caller "
+    "allows the kms:CreateAlias action"
+)
 _ONLY_WITH_STORE = {"AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"}
 # Request members whose values the audit record shows; Policy is added as it is, Tags as their lowerCamel form.
 _AUDITED = ("Description", "KeyUsage", "KeySpec", "CustomerMasterKeySpec", "Origin", "CustomKeyStoreId", "MultiRegion")
@@ -48,7 +54,8 @@ def create_key(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html"""
     _audit_parameters(call, params)
     store = _prepare(call, params)
-    return {"KeyMetadata": key_metadata(make_key(call, params, store))}
+    key = _new_key(call, params, store)
+    return {"KeyMetadata": key_metadata(make_key(call, key, params.get("Tags")))}
 
 
 @operation("console:CreateKeyWithAlias", recorded_as="kms:CreateKey")
@@ -63,19 +70,22 @@ def create_key_with_alias(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     access.account(call, "kms:CreateKey")
     with _alias_part(call, alias_name):
         shapes.validate("kms", "CreateAlias", {"AliasName": alias_name, "TargetKeyId": "alias"})
-        access.account(call, "kms:CreateAlias")
+        access.account(call, "kms:CreateAlias", _alias_arn(call, alias_name))
     made = _made_for(call, draft_id)
     if made is not None:
         # The key is there, whatever has become of its store since; its alias is the one it was made with.
         first = made.aliases.order_by("pk").first()
         return {"KeyMetadata": key_metadata(made), "AliasName": first.name if first else alias_name}
     store = _prepare(call, params)
+    key = _new_key(call, params, store)
     with _alias_part(call, alias_name):
+        if not access.would_allow(call, "kms:CreateAlias", key_facts.of(key)):
+            raise AccessDeniedException(_NO_ALIAS.format(caller=call.caller.principal_arn))
         aliases.require_name(alias_name)
         # An earlier Finish that was killed has left an open intent, which holds the alias until its deadline.
         jobs.abandon_overdue_intents(clock.now())
         aliases.require_free(call.caller.account, call.caller.region, alias_name)
-    made = make_key(call, params, store, alias_name=alias_name, draft_id=draft_id)
+    made = make_key(call, key, params.get("Tags"), alias_name=alias_name, draft_id=draft_id)
     return {"KeyMetadata": key_metadata(made), "AliasName": alias_name}
 
 
@@ -101,13 +111,12 @@ def _prepare(call: Call, params: dict[str, Any]) -> CustomKeyStore:
     _require_supported(origin, params)
     access.account(call, "kms:CreateKey")
     if params.get("Tags"):
+        # The key has no ARN yet, so only what the caller may do with every key counts.
         access.account(call, "kms:TagResource")
     store = key_stores.find(call, params["CustomKeyStoreId"])
     _require_connected(store)
     _require_active_cluster(store)
     tags.require_valid(params.get("Tags") or [])
-    if params.get("Policy") is not None:
-        documents.require_valid(params["Policy"])
     return store
 
 
@@ -184,35 +193,50 @@ def _made_for(call: Call, draft_id: str) -> KmsKey | None:
     return key_row(key.pk)
 
 
-def make_key(
-    call: Call,
-    params: dict[str, Any],
-    store: CustomKeyStore,
-    *,
-    key_id: str = "",
-    alias_name: str = "",
-    draft_id: str = "",
-) -> KmsKey:
-    """Make a key in a store that has been found fit for it. key_id: only the demo gives one."""
+def _new_key(call: Call, params: dict[str, Any], store: CustomKeyStore) -> KmsKey:
+    """The row to write once there is material for it, its policy found fit for it."""
     caller = call.caller
     key = KmsKey(
         account=caller.account,
         region=caller.region,
-        key_id=key_id or ids.new_key_id(),
+        key_id=ids.new_key_id(),
         description=params.get("Description") or "",
         origin="AWS_CLOUDHSM",
         custom_key_store=store,
-        policy=params.get("Policy") or defaults.default_policy(caller.account),
+        policy=defaults.default_policy(caller.account),
     )
+    if params.get("Policy") is not None:
+        bypass = bool(params.get("BypassPolicyLockoutSafetyCheck"))
+        accepted = key_policies.accepted(call, key_facts.of(key), params["Policy"], bypass_lockout_check=bypass)
+        key.policy, key.policy_principals = accepted.text, dict(accepted.principals)
+    return key
+
+
+def make_key(
+    call: Call,
+    key: KmsKey,
+    tag_list: list[dict[str, str]] | None = None,
+    *,
+    alias_name: str = "",
+    draft_id: str = "",
+) -> KmsKey:
+    """Make the material of a new key in its store, which has been found fit for it, and write its row."""
+    store = key.custom_key_store
+    if store is None:
+        raise ValueError("only keys of a custom key store are made here")
     new = key_creation.NewKey(
         cluster=store.cluster,
         owner=store.credential.user_name,
         label=key.arn,
-        reserves=arns.alias_arn(caller.region, caller.account, alias_name) if alias_name else "",
+        reserves=_alias_arn(call, alias_name) if alias_name else "",
         requested_by=draft_id,
     )
     with _translated(call, store, alias_name), _as_before(call):
-        return key_creation.create_key(new, _committer(call, key, params.get("Tags") or [], alias_name))
+        return key_creation.create_key(new, _committer(call, key, tag_list or [], alias_name))
+
+
+def _alias_arn(call: Call, alias_name: str) -> str:
+    return arns.alias_arn(call.caller.region, call.caller.account, alias_name)
 
 
 @contextmanager
@@ -272,7 +296,7 @@ def _translated(call: Call, store: CustomKeyStore, alias_name: str) -> Iterator[
         yield
     except ReservedError as error:
         with _alias_part(call, alias_name):
-            raise aliases.taken(arns.alias_arn(call.caller.region, call.caller.account, alias_name)) from error
+            raise aliases.taken(_alias_arn(call, alias_name)) from error
     except HsmError as error:
         raise _answer(store, error) from error
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from kmsapp.policy.conditions import Several
 from kmsapp.policy.documents import Document, Statement
 from kmsapp.policy.principals import Grade, Names
-from kmsapp.policy.variables import Context
+from kmsapp.policy.variables import Context, FoldedContext
 
 KEY_POLICY = "default"  # the name of every key's only key policy
 
@@ -66,6 +66,8 @@ class Request:
     @cached_property
     def folded(self) -> Context:
         """The context by keys in lower case, without those that have no value."""
+        if isinstance(self.context, FoldedContext):
+            return self.context
         folded: dict[str, str | Sequence[str]] = {}
         for key, value in self.context.items():
             name = key.lower()

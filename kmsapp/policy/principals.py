@@ -68,7 +68,14 @@ class Principals:
             return Grade.ROLE if ":role/" in caller.arn else Grade.CALLER
         if caller.role_arn in self.arns and _is_same(caller.role_arn, caller):
             return Grade.ROLE
+        if caller.unique_ids and self._names_under_an_old_name(caller):
+            return Grade.ROLE if caller.role_arn else Grade.CALLER
         return Grade.CALLER if caller.arn in self.others else Grade.NONE
+
+    def _names_under_an_old_name(self, caller: Names) -> bool:
+        """Whether the caller was renamed since: the policy means who it was, not what they were called."""
+        recorded = caller.unique_ids or {}
+        return any(unique_id == caller.unique_id and arn in self.arns for arn, unique_id in recorded.items())
 
     def _is_its_root(self, caller: Names) -> bool:
         return caller.account in self.accounts and caller.arn == f"arn:aws:iam::{caller.account}:root"

@@ -15,6 +15,11 @@ from kmsapp.policy.wildcards import Piece
 
 Context = Mapping[str, str | Sequence[str]]  # condition keys in lower case, of which the absent ones are left out
 
+
+class FoldedContext(Mapping[str, str | Sequence[str]]):
+    """A Context that is one already, so that nobody has to fold it: it may be built at the first question."""
+
+
 _VARIABLE = re.compile(r"\$\{(?:([*?$])|([^{}$,']+?)\s*(?:,\s*'([^']*)')?)\}")
 
 

@@ -13,7 +13,7 @@ from hsmapp import clock, sealing
 from kmsapp import demo
 from kmsapp.caller import Caller
 from kmsapp.errors import KmsError
-from kmsapp.models import Account, AuditEvent, User
+from kmsapp.models import Account, AuditEvent, InlinePolicy, Role, User
 from kmsapp.tests.people import ALICE, CAROL, call
 
 ACCOUNT = demo.ACCOUNT
@@ -28,6 +28,8 @@ SESSION = Caller(
 )
 ALLOW = {"Effect": "Allow", "Action": "kms:*", "Resource": "*"}
 POLICY = json.dumps({"Version": "2012-10-17", "Statement": [ALLOW]})
+EVERYTHING = "Everything"  # the name of alice's and carol's inline policy
+_EVERYTHING = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
 ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 
 
@@ -40,10 +42,19 @@ def fill(monkeypatch: pytest.MonkeyPatch) -> None:
         User.objects.create_user(
             account=account, user_name="", user_id=account.pk, is_root=True, created_at=clock.now()
         )
-        User.objects.create_user(
+        user = User.objects.create_user(
             account=account, user_name=caller.user_name, user_id=caller.principal_id, created_at=clock.now()
         )
+        InlinePolicy.objects.create(user=user, name=EVERYTHING, document=_EVERYTHING)
     assert settings.DATA
+
+
+def admit_session() -> None:
+    """Make the role of SESSION, which may do everything."""
+    role = Role.objects.create(
+        account_id=ACCOUNT, name="ExampleRole", role_id=SESSION.identity_id, created_at=clock.now()
+    )
+    InlinePolicy.objects.create(role=role, name=EVERYTHING, document=_EVERYTHING)
 
 
 def iam(operation: str, caller: Caller = ALICE, **params: Any) -> dict[str, Any]:

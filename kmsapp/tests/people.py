@@ -17,6 +17,14 @@ ALICE = _person(demo.ACCOUNT, "alice")
 BOB = _person(demo.ACCOUNT, "bob")
 MALLORY = _person(demo.ACCOUNT, "mallory")
 CAROL = _person(demo.OTHER_ACCOUNT, "carol")
+# May do everything in the other account, and there alone.
+ELSEWHERE = Caller(
+    demo.OTHER_ACCOUNT,
+    demo.REGION,
+    f"arn:aws:iam::{demo.OTHER_ACCOUNT}:root",
+    demo.OTHER_ACCOUNT,
+    principal_type="Root",
+)
 
 
 def call(operation: str, caller: Caller = ALICE, **params: Any) -> dict[str, Any]:

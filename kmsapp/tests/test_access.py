@@ -15,9 +15,9 @@ from kmsapp.tests.people import ALICE, call, create_key
 
 
 def test_the_caller_of_another_account_sees_nothing(installation: Path) -> None:
-    from kmsapp.tests.people import CAROL
+    from kmsapp.tests.people import ELSEWHERE
 
-    assert call("ListKeys", CAROL)["Keys"] == []
+    assert call("ListKeys", ELSEWHERE)["Keys"] == []
     assert len(call("ListKeys", ALICE)["Keys"]) == 1
 
 

@@ -24,7 +24,7 @@ from kmsapp.tests.key_store_rows import (
     refused,
     rows_only,
 )
-from kmsapp.tests.people import ALICE, CAROL, call
+from kmsapp.tests.people import ALICE, ELSEWHERE, call
 
 
 @pytest.fixture(autouse=True)
@@ -216,4 +216,4 @@ def test_a_store_is_not_found(operation: str, theirs: bool) -> None:
     store_id = create(cluster()) if theirs else "cks-00000000000000000"
     params = {"NewCustomKeyStoreName": "Renamed"} if operation == "UpdateCustomKeyStore" else {}
     with refused("CustomKeyStoreNotFoundException"):
-        call(operation, CAROL if theirs else ALICE, CustomKeyStoreId=store_id, **params)
+        call(operation, ELSEWHERE if theirs else ALICE, CustomKeyStoreId=store_id, **params)

@@ -30,7 +30,7 @@ from kmsapp.tests.key_store_rows import (
     refused,
     rows_only,
 )
-from kmsapp.tests.people import CAROL, call
+from kmsapp.tests.people import ELSEWHERE, call
 
 
 @pytest.fixture(autouse=True)
@@ -217,7 +217,7 @@ def test_the_eleventh_store_of_a_region_is_refused() -> None:
     with refused("LimitExceededException"):
         create(eleventh, "One too many")
     elsewhere = cluster(account=demo.OTHER_ACCOUNT)
-    assert call("CreateCustomKeyStore", CAROL, **parameters(elsewhere))["CustomKeyStoreId"]
+    assert call("CreateCustomKeyStore", ELSEWHERE, **parameters(elsewhere))["CustomKeyStoreId"]
     print(f"{KEY_STORES_PER_REGION} stores made, the next refused")
 
 

@@ -12,7 +12,18 @@ from django.test.utils import CaptureQueriesContext
 from hsmapp import epochs
 from kmsapp.iam import credentials
 from kmsapp.models import Account, AuditEvent, User
-from kmsapp.tests.iam_world import ACCOUNT, ADMINISTRATOR, POLICY, ROOT, SESSION, fill, iam, last_event, refused
+from kmsapp.tests.iam_world import (
+    ACCOUNT,
+    ADMINISTRATOR,
+    POLICY,
+    ROOT,
+    SESSION,
+    admit_session,
+    fill,
+    iam,
+    last_event,
+    refused,
+)
 from kmsapp.tests.people import ALICE, CAROL
 
 pytestmark = pytest.mark.django_db
@@ -82,6 +93,7 @@ def test_a_user_that_is_not_there_or_elsewhere_can_not_be_found(operation: str, 
 
 
 def test_who_names_nobody_is_asked_about_and_a_session_is_no_user() -> None:
+    admit_session()
     assert iam("GetUser")["User"]["UserName"] == "alice"
     root = iam("GetUser", ROOT)["User"]
     assert (root["Arn"], root["UserId"], root["UserName"]) == (f"arn:aws:iam::{ACCOUNT}:root", ACCOUNT, None)
@@ -250,6 +262,7 @@ def test_a_password_is_changed_by_who_knows_the_old_one() -> None:
     iam("CreateLoginProfile", UserName="alice", Password=PASSWORD)
     wrong = refused(lambda: iam("ChangePassword", OldPassword="Wrong-horse-7", NewPassword="Other-horse-8"))
     assert wrong[0] == "AccessDenied"
+    admit_session()
     for caller in (ROOT, SESSION):
         answer = refused(lambda caller=caller: iam("ChangePassword", caller, OldPassword="x", NewPassword="y"))  # type: ignore[misc]
         assert answer[0] == "InvalidUserType"

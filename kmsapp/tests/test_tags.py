@@ -13,7 +13,7 @@ from kmsapp.errors import AccessDeniedException, InvalidArnException, KmsError, 
 from kmsapp.errors import ValidationException as Invalid
 from kmsapp.models import AuditEvent
 from kmsapp.operations.tags import TAGS_PER_KEY
-from kmsapp.tests.people import CAROL, call, create_key
+from kmsapp.tests.people import ELSEWHERE, call, create_key
 
 KEY = demo.KEY_ID
 ARN = f"arn:aws:kms:{demo.REGION}:{demo.ACCOUNT}:key/{KEY}"
@@ -102,9 +102,9 @@ def test_no_tags_change_nothing(key: str) -> None:
 
 def test_another_account_tags_nothing(key: str) -> None:
     with pytest.raises(NotFoundException):
-        call("TagResource", CAROL, KeyId=KEY, Tags=[tag("mine")])
+        call("TagResource", ELSEWHERE, KeyId=KEY, Tags=[tag("mine")])
     with pytest.raises(AccessDeniedException):
-        call("TagResource", CAROL, KeyId=ARN, Tags=[tag("mine")])
+        call("TagResource", ELSEWHERE, KeyId=ARN, Tags=[tag("mine")])
     assert tags() == {"team": "ledger"}
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.conf import settings
 
 from hsmapp import clock, sealing
 from kmsapp import demo
@@ -43,7 +42,6 @@ def fill(monkeypatch: pytest.MonkeyPatch) -> None:
         User.objects.create_user(
             account=account, user_name=caller.user_name, user_id=caller.principal_id, created_at=clock.now()
         )
-    assert settings.DATA
 
 
 def iam(operation: str, caller: Caller = ALICE, **params: Any) -> dict[str, Any]:

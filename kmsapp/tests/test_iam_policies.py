@@ -125,7 +125,7 @@ def test_one_version_is_the_default_and_can_not_be_deleted() -> None:
 
 @pytest.mark.parametrize(("kind", "name"), KINDS.items(), ids=KINDS)
 def test_a_policy_is_attached_counted_and_detached(kind: str, name: str) -> None:
-    who = {f"{kind}Name": name}
+    who: dict[str, Any] = {f"{kind}Name": name}
     for _ in range(2):
         iam(f"Attach{kind}Policy", **who, PolicyArn=ARN)
     iam(f"Attach{kind}Policy", **who, PolicyArn=ADMINISTRATOR)
@@ -147,7 +147,7 @@ def test_a_policy_is_attached_counted_and_detached(kind: str, name: str) -> None
 
 @pytest.mark.parametrize(("kind", "name"), KINDS.items(), ids=KINDS)
 def test_ten_policies_are_attached_at_most(kind: str, name: str) -> None:
-    who = {f"{kind}Name": name}
+    who: dict[str, Any] = {f"{kind}Name": name}
     for number in range(11):
         iam("CreatePolicy", PolicyName=f"p{number}", PolicyDocument=POLICY)
     for number in range(10):
@@ -175,7 +175,7 @@ def test_what_is_not_there_or_another_accounts_can_not_be_attached() -> None:
 
 @pytest.mark.parametrize(("kind", "name"), KINDS.items(), ids=KINDS)
 def test_an_inline_policy_is_put_replaced_shown_and_deleted(kind: str, name: str) -> None:
-    who = {f"{kind}Name": name}
+    who: dict[str, Any] = {f"{kind}Name": name}
     missing = ("NoSuchEntity", f"The {kind.lower()} policy with name own cannot be found.")
     assert refused(lambda: iam(f"Get{kind}Policy", **who, PolicyName="own")) == missing
     assert refused(lambda: iam(f"Delete{kind}Policy", **who, PolicyName="own")) == missing
@@ -190,7 +190,7 @@ def test_an_inline_policy_is_put_replaced_shown_and_deleted(kind: str, name: str
 
 @pytest.mark.parametrize("kind", ["User", "Role"])
 def test_a_boundary_is_put_shown_counted_and_deleted(kind: str) -> None:
-    who = {f"{kind}Name": KINDS[kind]}
+    who: dict[str, Any] = {f"{kind}Name": KINDS[kind]}
     none = refused(lambda: iam(f"Delete{kind}PermissionsBoundary", **who))
     assert none[0] == "NoSuchEntity"
     iam(f"Put{kind}PermissionsBoundary", **who, PermissionsBoundary=ARN)
@@ -265,8 +265,9 @@ def test_attached_policies_are_listed_by_scope_and_use() -> None:
 
 def test_entities_of_a_policy_come_in_pages() -> None:
     for kind, name in KINDS.items():
-        iam(f"Attach{kind}Policy", **{f"{kind}Name": name}, PolicyArn=ARN)
-    found, marker = [], {}
+        iam(f"Attach{kind}Policy", ALICE, **{f"{kind}Name": name}, PolicyArn=ARN)
+    marker: dict[str, Any] = {}
+    found: list[Any] = []
     for _ in range(3):
         page = iam("ListEntitiesForPolicy", PolicyArn=ARN, MaxItems=1, **marker)
         found += [(kind, entity) for kind in KINDS for entity in page[f"Policy{kind}s"]]
@@ -310,7 +311,8 @@ def test_the_whole_account_is_told_in_pages() -> None:
     assert unquote(group["GroupPolicyList"][0]["PolicyDocument"]) == POLICY and role["RoleName"] == "Deputy"
     (policy,) = whole["Policies"]
     assert unquote(policy["PolicyVersionList"][0]["Document"]) == POLICY and policy["AttachmentCount"] == 1
-    found, marker = 0, {}
+    marker: dict[str, Any] = {}
+    found = 0
     for _ in range(20):
         page = iam("GetAccountAuthorizationDetails", MaxItems=1, **marker)
         found += sum(len(rows) for name, rows in page.items() if isinstance(rows, list))

@@ -83,7 +83,7 @@ REFUSED = {
 @pytest.mark.parametrize(("document", "message"), REFUSED.values(), ids=REFUSED)
 def test_a_trust_policy_is_refused_with(document: str, message: str) -> None:
     make("Other")
-    asked = {"RoleName": "Other", "PolicyDocument": document}
+    asked: dict[str, Any] = {"RoleName": "Other", "PolicyDocument": document}
     answers = {refused(lambda: make(document=document)), refused(lambda: iam("UpdateAssumeRolePolicy", **asked))}
     assert answers == {("MalformedPolicyDocument", message)}
     assert Role.objects.filter(account_id=ACCOUNT).count() == 1 and trusted("Other") == ROOT_ARN

@@ -269,9 +269,9 @@ def test_a_change_raises_the_epoch_and_is_recorded_with_what_it_made() -> None:
 def test_an_account_has_room_for_so_many_users(monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    from kmsapp.iam import users
+    from kmsapp.iam import entities, users
 
-    monkeypatch.setattr(users, "USER", replace(users.USER, most=3))
+    monkeypatch.setattr(users, "USER", replace(entities.USER, most=3))
     iam("CreateUser", UserName="third")
     too_many = ("LimitExceeded", "Cannot exceed quota for UsersPerAccount: 3")
     assert refused(lambda: iam("CreateUser", UserName="fourth")) == too_many

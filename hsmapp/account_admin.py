@@ -30,8 +30,8 @@ else:
 # What an address may compare with; patterns such as __regex and __startswith are no part of any page.
 LOOKUPS = {"exact", "in", "isnull", "gte", "lt", "year", "month", "day"}
 MOST_SEARCH_WORDS = 10
-# Columns that hold a hash of a password, wherever they occur; every other secret is a BinaryField.
-SECRET_NAMES = {"password"}
+# Columns that hold a hash of a password or a session token, wherever they occur; every other secret is a BinaryField.
+SECRET_NAMES = {"password", "token_sha256"}
 
 
 class AccountAdmin(ModelAdmin):
@@ -49,8 +49,12 @@ class AccountAdmin(ModelAdmin):
     list_per_page = 50
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
-        rows = super().get_queryset(request)
-        return rows.filter(**{self.account_path: account_of(request)}).defer(*secret_columns(self.model))
+        rows = self.rows_of(super().get_queryset(request), account_of(request))
+        return rows.defer(*secret_columns(self.model))
+
+    def rows_of(self, rows: models.QuerySet[Any], account: str) -> models.QuerySet[Any]:
+        """Those of the rows that belong to the account (12 digits)."""
+        return rows.filter(**{self.account_path: account})
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """The row. Another account's is not found, exactly as one that doesn't exist. Raises Http404."""

@@ -29,7 +29,21 @@ from hsmapp.models import (
     Reconciliation,
     Tombstone,
 )
-from kmsapp.models import AccessKey, Account, Alias, AuditEvent, CustomKeyStore, Group, KmsKey, Role, Tag, User
+from kmsapp.models import (
+    AccessKey,
+    Account,
+    Alias,
+    AuditEvent,
+    CustomKeyStore,
+    Group,
+    InlinePolicy,
+    KmsKey,
+    ManagedPolicy,
+    Role,
+    Tag,
+    TemporaryCredential,
+    User,
+)
 
 MINE, THEIRS = "111122223333", "444455556666"
 REGION = "us-west-2"
@@ -85,8 +99,20 @@ def fill(account_id: str, word: str) -> None:
     user = person(account_id, f"user-{word}", is_staff=False)
     group = Group.objects.create(group_id=f"AGPA{word}", account=user.account, name=f"group-{word}", created_at=now)
     group.users.add(user)
-    Role.objects.create(
+    role = Role.objects.create(
         role_id=f"AROA{word}", account=user.account, name=f"role-{word}", trust_policy="{}", created_at=now
+    )
+    _policies(user, group, role, word, now)
+    TemporaryCredential.objects.create(
+        access_key_id=f"ASIA{word}",
+        role=role,
+        secret_sealed=secret("secret_sealed"),
+        token_sha256=secret("token_sha256").hex(),
+        session_name=f"session-{word}",
+        assumed_by=user.arn,
+        tags={"team": word},
+        created_at=now,
+        expires_at=now,
     )
     AccessKey.objects.create(
         access_key_id=f"AKIA{word}", user=user, secret_sealed=secret("secret_sealed"), created_at=now
@@ -98,6 +124,18 @@ def fill(account_id: str, word: str) -> None:
     InstallationRoot.objects.get_or_create(
         certificate="PEM", defaults={"private_key_sealed": secret("private_key_sealed"), "created_at": now}
     )
+
+
+def _policies(user: User, group: Group, role: Role, word: str, now: datetime.datetime) -> None:
+    policy = ManagedPolicy.objects.create(
+        policy_id=f"ANPA{word}", account=user.account_id, name=f"policy-{word}", created_at=now, updated_at=now
+    )
+    policy.versions.create(number=1, document='{"Id": "<script>alert(1)</script>"}', is_default=True, created_at=now)
+    user.managed_policies.add(policy)
+    role.permissions_boundary = policy
+    role.save()
+    for owner in ({"user": user}, {"group": group}, {"role": role}):
+        InlinePolicy.objects.create(name=f"own-{word}", document="{}", **owner)
 
 
 def _cluster(account_id: str, word: str, now: datetime.datetime) -> Cluster:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.conf import settings
 
 from hsmapp import clock, sealing
 from kmsapp import demo
@@ -46,7 +45,6 @@ def fill(monkeypatch: pytest.MonkeyPatch) -> None:
             account=account, user_name=caller.user_name, user_id=caller.principal_id, created_at=clock.now()
         )
         InlinePolicy.objects.create(user=user, name=EVERYTHING, document=_EVERYTHING)
-    assert settings.DATA
 
 
 def admit_session() -> None:

@@ -19,7 +19,7 @@ from hsmapp import clock
 from hsmapp.account_admin import secret_columns
 from hsmapp.models import Cluster
 from kmsapp import service_models
-from kmsapp.models import AuditEvent, CustomKeyStore, Group, KmsKey, User
+from kmsapp.models import AuditEvent, CustomKeyStore, Group, KmsKey, TemporaryCredential, User
 from kmsapp.tests.admin_world import MINE, PASSWORD_HASH, THEIRS, address, client_of, fill, pages, person, secret
 
 pytestmark = pytest.mark.django_db
@@ -37,7 +37,7 @@ def alice() -> Client:
 
 
 def rows_of(model: type[models.Model], account: str) -> models.QuerySet[models.Model]:
-    return model._default_manager.filter(**{pages()[model].account_path: account})
+    return pages()[model].rows_of(model._default_manager.all(), account)
 
 
 def addresses() -> Iterator[str]:
@@ -195,10 +195,11 @@ def test_no_page_shows_a_secret(alice: Client) -> None:
 def _spellings_of_all_secrets() -> list[tuple[str, str]]:
     """How the secret of each secret column could look on a page: hex, base64, Python's own ways."""
     forms = [("password", PASSWORD_HASH), ("password", PASSWORD_HASH[-22:])]
+    forms += [("token_sha256", TemporaryCredential.objects.values_list("token_sha256", flat=True)[0])]
     for model in apps.get_models():
         if model._meta.app_label not in {"hsmapp", "kmsapp", "console"}:
             continue
-        for column in set(secret_columns(model)) - {"password"}:
+        for column in set(secret_columns(model)) - {"password", "token_sha256"}:
             value = secret(column)
             stored = model._default_manager.values_list(column, flat=True).first()
             assert stored is not None and bytes(stored) == value, f"the test has no row with {column}"

@@ -358,7 +358,8 @@ def _applies_to(actions: tuple[str, ...], negated: bool) -> Callable[[str], bool
 
 
 def _covers(resources: tuple[str, ...], negated: bool, has_variables: bool) -> _Covers:
-    if "*" in resources and not negated:
+    # A trust policy has no Resource: it is about its role. (A key policy's statement without one has no effect at all.)
+    if ("*" in resources or not resources) and not negated:
         return None
     templates = [_resource_template(resource, has_variables) for resource in resources]
     covers = any_of([pattern(one) for one in templates])

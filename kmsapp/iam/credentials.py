@@ -66,7 +66,11 @@ def find(access_key_id: str) -> Credential | None:
     account = account_of(access_key_id)
     if account is None:
         return None
-    return _credentials.get(account, access_key_id, lambda: _read(access_key_id))
+    found = _credentials.get(account, access_key_id, lambda: _read(access_key_id))
+    if found is None or not found.active:
+        # It is answered as an unknown one is, so it is to take as long: nobody learns which keys are switched off.
+        _account_of(access_key_id)
+    return found
 
 
 def find_session(account: str, session: int) -> Credential | None:

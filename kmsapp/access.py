@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kmsapp import arns, ids, key_facts
+from kmsapp import arns, grant_rules, ids, key_facts
 from kmsapp.call import Call
 from kmsapp.errors import AccessDeniedException, InvalidArnException, NotFoundException
+from kmsapp.grant_rules import Terms
 from kmsapp.key_facts import KeyFacts
 
 # AWS's sentence for a ciphertext of a key that does not exist or that the caller may not use: it does not tell which.
@@ -54,6 +55,41 @@ def key_of_ciphertext(call: Call, account_id: str, key_id: str, action: str) -> 
         raise AccessDeniedException(CIPHERTEXT_DENIED)
     call.resources.append(found.arn)
     return found
+
+
+def key_of_grant(call: Call, identifier: str) -> KeyFacts:
+    """The key on which a grant is to be retired, of whatever account: who may do that, the grant says (`retirement`).
+
+    identifier: key id or key ARN. Raises: NotFoundException, InvalidArnException; AccessDeniedException for a key of
+    another account that does not exist, as for one whose grants are none of the caller's.
+    """
+    arn = arns.parse(identifier)
+    if arn is None or arn.account == call.caller.account or arn.region != call.caller.region:
+        return _resolve(call, identifier, "kms:RetireGrant", aliases=False)
+    found = key_facts.by_id(arn.account, arn.region, arn.resource.removeprefix("key/"))
+    if found is None:
+        raise _denied(call, "kms:RetireGrant", identifier)
+    return found
+
+
+def retirement(call: Call, key: KeyFacts, grant_id: str, grant: Terms | None) -> None:
+    """Authorize kms:RetireGrant of a grant on the key.
+
+    Whom the grant names needs no policy; others of an account that may retire it need one (delegation by IAM).
+    grant: None if the key has none of this id. Raises: NotFoundException, AccessDeniedException.
+    """
+    action = "kms:RetireGrant"
+    call.checked.append(action)
+    call.resources.append(key.arn)
+    if grant is None and key.account == call.caller.account:
+        raise NotFoundException(f"Grant ID {grant_id} not found")
+    if grant is None:
+        raise _denied(call, action, key.arn)
+    if grant_rules.may_retire(grant, call.caller):
+        return
+    if call.caller.account not in grant_rules.accounts_that_retire(grant, key.account):
+        raise _denied(call, action, key.arn)
+    account(call, action, key.arn)
 
 
 def _resolve(call: Call, identifier: str, action: str, *, aliases: bool) -> KeyFacts:

@@ -25,7 +25,7 @@ from typing import IO, Any
 from django.conf import settings
 
 from hsmapp import clock
-from kmsapp import ids
+from kmsapp import arns, ids
 from kmsapp.call import Call
 from kmsapp.errors import KmsError
 from kmsapp.models import AuditChain, AuditEvent
@@ -65,7 +65,9 @@ def event(call: Call, *, error: KmsError | None = None, response: Event | None =
         "requestID": call.request_id,
         "eventID": ids.new_uuid(),
         "readOnly": call.read_only,
-        "resources": [{"accountId": caller.account, "type": "AWS::KMS::Key", "ARN": arn} for arn in call.resources],
+        "resources": [
+            {"accountId": arns.account_of(arn), "type": "AWS::KMS::Key", "ARN": arn} for arn in call.resources
+        ],
         "eventType": "AwsApiCall",
         "managementEvent": True,
         "recipientAccountId": caller.account,

@@ -68,7 +68,7 @@ class Principals:
             return Grade.ROLE if ":role/" in caller.arn else Grade.CALLER
         if caller.role_arn in self.arns and _is_same(caller.role_arn, caller):
             return Grade.ROLE
-        if caller.unique_ids and self._names_under_an_old_name(caller):
+        if caller.unique_ids and caller.unique_id and self._names_under_an_old_name(caller):
             return Grade.ROLE if caller.role_arn else Grade.CALLER
         return Grade.CALLER if caller.arn in self.others else Grade.NONE
 

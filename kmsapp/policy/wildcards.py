@@ -147,5 +147,13 @@ def _bits(tokens: list[object]) -> dict[str, int]:
     places: dict[str, list[int]] = {"": []}
     for index, token in enumerate(tokens):
         places.setdefault("" if token is _ONE else str(token), []).append(index)
-    wild = sum(1 << index for index in places[""])
-    return {character: wild | sum(1 << index for index in found) for character, found in places.items()}
+    masks = {character: _mask(found, len(tokens)) for character, found in places.items()}
+    return {character: masks[""] | mask for character, mask in masks.items()}
+
+
+def _mask(places: list[int], width: int) -> int:
+    """The number with these bits set, in time linear in its width."""
+    octets = bytearray(width // 8 + 1)
+    for place in places:
+        octets[place >> 3] |= 1 << (place & 7)
+    return int.from_bytes(octets, "little")

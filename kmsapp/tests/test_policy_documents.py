@@ -446,4 +446,4 @@ def test_a_laborious_text_costs_little(policy: str) -> None:
     begun = time.process_time()
     with suppress(PolicyError):
         parse(policy, Kind.KEY).for_action("kms:" + "a" * 60)
-    assert time.process_time() - begun < 0.5
+    assert time.process_time() - begun < 1

@@ -178,6 +178,3 @@ class InvalidUserTypeException(KmsError): ...
 
 class NoSuchEntityException(KmsError):
     status = 404
-
-
-class PasswordPolicyViolationException(KmsError): ...

@@ -276,7 +276,7 @@ def tag_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 def untag_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """https://docs.aws.amazon.com/IAM/latest/APIReference/API_UntagPolicy.html"""
     recording.note(call, params)
-    policy = find_own(call, "iam:UntagPolicy", params["PolicyArn"])
+    policy = find_own(call, "iam:UntagPolicy", params["PolicyArn"], tag_rules.requested_keys(params["TagKeys"]))
     with call.change():
         policy = locked(policy)
         policy.tags = tag_rules.without_tags(policy.tags, params["TagKeys"])

@@ -56,7 +56,7 @@ def create_role(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html"""
     recording.note(call, params)
     name, path, boundary_arn = params["RoleName"], params.get("Path") or "/", params.get("PermissionsBoundary")
-    context = tag_rules.requested(params.get("Tags")) | boundaries.requested(boundary_arn)
+    context = {**tag_rules.requested(params.get("Tags")), **boundaries.requested(boundary_arn)}
     access.account(call, "iam:CreateRole", resource=ROLE.arn(call, path, name), context=context)
     boundary, tags = boundaries.find(call, boundary_arn), tag_rules.with_tags({}, params.get("Tags"))
     trust = params["AssumeRolePolicyDocument"]
@@ -171,7 +171,7 @@ def tag_role(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 def untag_role(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """https://docs.aws.amazon.com/IAM/latest/APIReference/API_UntagRole.html"""
     recording.note(call, params)
-    role = ROLE.find(call, "iam:UntagRole", params["RoleName"])
+    role = ROLE.find(call, "iam:UntagRole", params["RoleName"], tag_rules.requested_keys(params["TagKeys"]))
     with call.change():
         role = ROLE.locked(role)
         role.tags = tag_rules.without_tags(role.tags, params["TagKeys"])

@@ -41,6 +41,13 @@ def entries(tags: Mapping[str, str]) -> list[dict[str, str]] | None:
     return [{"Key": key, "Value": tags[key]} for key in sorted(tags)] or None
 
 
-def requested(added: TagList | None) -> dict[str, str]:
+def requested(added: TagList | None) -> dict[str, str | Sequence[str]]:
     """Condition keys of a request that brings tags."""
-    return {f"aws:RequestTag/{tag['Key']}": tag["Value"] for tag in added or ()}
+    tags: dict[str, str | Sequence[str]] = {f"aws:RequestTag/{tag['Key']}": tag["Value"] for tag in added or ()}
+    return {**tags, **requested_keys(tag["Key"] for tag in added or ())}
+
+
+def requested_keys(keys: Iterable[str]) -> dict[str, str | Sequence[str]]:
+    """The condition key of a request that names keys of tags, if it names any."""
+    names = tuple(keys)
+    return {"aws:TagKeys": names} if names else {}

@@ -20,6 +20,12 @@ pytestmark = pytest.mark.django_db
 
 ARN = f"arn:aws:iam::{ACCOUNT}:policy/team/UseKeys"
 KINDS = {"User": "alice", "Group": "KeyUsers", "Role": "Deputy"}
+
+
+def allowing(**elements: str) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Allow", **elements}})
+
+
 OTHER = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}})
 
 
@@ -55,11 +61,19 @@ def test_names_are_unique_without_regard_to_case_and_path() -> None:
 
 
 REFUSED = {
-    "no JSON": ("{", "This policy contains invalid Json"),
-    "no statement": ("{}", "Syntax errors in policy."),
+    "no JSON": ("{", "Syntax errors in policy."),
+    "no statement": ('{"Version": "2012-10-17"}', "Syntax errors in policy."),
     "a principal": (trust(ACCOUNT), "Policy document should not specify a principal."),
-    "no action": ('{"Statement": {"Effect": "Allow", "Resource": "*"}}', "Policy statement must contain actions."),
-    "no resource": ('{"Statement": {"Effect": "Allow", "Action": "*"}}', "Policy statement must contain resources."),
+    "no action": (allowing(Resource="*"), "Policy statement must contain actions."),
+    "no resource": (allowing(Action="*"), "Policy statement must contain resources."),
+    "an old version": (
+        POLICY.replace("2012-10-17", "2008-10-17"),
+        "Policy document must be version 2012-10-17 or greater.",
+    ),
+    "an action of no service": (
+        allowing(Action="Encrypt", Resource="*"),
+        "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.",
+    ),
 }
 
 
@@ -80,11 +94,11 @@ def test_a_document_is_refused_everywhere_with(text: str, message: str) -> None:
 def test_documents_have_largest_sizes_without_their_white_space() -> None:
     spaced = POLICY + " " * 20_000
     iam("CreatePolicy", PolicyName="spaced", PolicyDocument=spaced)
-    long = json.dumps({"Statement": {"Effect": "Allow", "Action": "kms:*", "Resource": "a" * 6144}})
+    long = allowing(Action="kms:*", Resource="arn:aws:kms:*:*:" + "a" * 6144)
     too_long = ("LimitExceeded", "Cannot exceed quota for PolicySize: 6144")
     assert refused(lambda: iam("CreatePolicy", PolicyName="long", PolicyDocument=long)) == too_long
     assert refused(lambda: iam("CreatePolicyVersion", PolicyArn=ARN, PolicyDocument=long)) == too_long
-    half = json.dumps({"Statement": {"Effect": "Allow", "Action": "kms:*", "Resource": "a" * 1024}})
+    half = allowing(Action="kms:*", Resource="arn:aws:kms:*:*:" + "a" * 1000)
     iam("PutUserPolicy", UserName="alice", PolicyName="one", PolicyDocument=half)
     over = refused(lambda: iam("PutUserPolicy", UserName="alice", PolicyName="two", PolicyDocument=half))
     assert over == ("LimitExceeded", "Maximum policy size of 2048 bytes exceeded for user alice")

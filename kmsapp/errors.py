@@ -178,3 +178,6 @@ class InvalidUserTypeException(KmsError): ...
 
 class NoSuchEntityException(KmsError):
     status = 404
+
+
+class PasswordPolicyViolationException(KmsError): ...

@@ -6,7 +6,7 @@ Names are told apart without regard to case. Root users are no users here: they 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -25,7 +25,7 @@ from kmsapp.errors import (
 from kmsapp.models import Account, Group, ManagedPolicy, Role, User
 
 Entity = TypeVar("Entity", User, Group, Role)
-Context = Mapping[str, str | Sequence[str]]  # condition keys of a request
+Context = Mapping[str, str]  # condition keys that only the operation knows
 
 
 @dataclass(frozen=True)

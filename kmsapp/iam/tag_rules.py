@@ -39,15 +39,3 @@ def without_tags(tags: Mapping[str, str], keys: Iterable[str]) -> dict[str, str]
 def entries(tags: Mapping[str, str]) -> list[dict[str, str]] | None:
     """https://docs.aws.amazon.com/IAM/latest/APIReference/API_Tag.html; None, so no member, without tags."""
     return [{"Key": key, "Value": tags[key]} for key in sorted(tags)] or None
-
-
-def requested(added: TagList | None) -> dict[str, str | Sequence[str]]:
-    """Condition keys of a request that brings tags."""
-    tags: dict[str, str | Sequence[str]] = {f"aws:RequestTag/{tag['Key']}": tag["Value"] for tag in added or ()}
-    return {**tags, **requested_keys(tag["Key"] for tag in added or ())}
-
-
-def requested_keys(keys: Iterable[str]) -> dict[str, str | Sequence[str]]:
-    """The condition key of a request that names keys of tags, if it names any."""
-    names = tuple(keys)
-    return {"aws:TagKeys": names} if names else {}

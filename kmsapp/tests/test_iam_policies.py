@@ -19,7 +19,7 @@ from kmsapp.tests.people import ALICE, CAROL
 pytestmark = pytest.mark.django_db
 
 ARN = f"arn:aws:iam::{ACCOUNT}:policy/team/UseKeys"
-KINDS = {"User": "alice", "Group": "KeyUsers", "Role": "Deputy"}
+KINDS = {"User": "zoe", "Group": "KeyUsers", "Role": "Deputy"}
 
 
 def allowing(**elements: str) -> str:
@@ -32,6 +32,7 @@ OTHER = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Ac
 @pytest.fixture(autouse=True)
 def world(monkeypatch: pytest.MonkeyPatch) -> None:
     fill(monkeypatch)
+    iam("CreateUser", UserName="zoe")
     iam("CreateGroup", GroupName="KeyUsers")
     iam("CreateRole", RoleName="Deputy", AssumeRolePolicyDocument=trust(ACCOUNT))
     iam("CreatePolicy", PolicyName="UseKeys", Path="/team/", PolicyDocument=POLICY, Description="to use keys")
@@ -99,10 +100,10 @@ def test_documents_have_largest_sizes_without_their_white_space() -> None:
     assert refused(lambda: iam("CreatePolicy", PolicyName="long", PolicyDocument=long)) == too_long
     assert refused(lambda: iam("CreatePolicyVersion", PolicyArn=ARN, PolicyDocument=long)) == too_long
     half = allowing(Action="kms:*", Resource="arn:aws:kms:*:*:" + "a" * 1000)
-    iam("PutUserPolicy", UserName="alice", PolicyName="one", PolicyDocument=half)
-    over = refused(lambda: iam("PutUserPolicy", UserName="alice", PolicyName="two", PolicyDocument=half))
-    assert over == ("LimitExceeded", "Maximum policy size of 2048 bytes exceeded for user alice")
-    assert iam("ListUserPolicies", UserName="alice")["PolicyNames"] == ["one"]
+    iam("PutUserPolicy", UserName="zoe", PolicyName="one", PolicyDocument=half)
+    over = refused(lambda: iam("PutUserPolicy", UserName="zoe", PolicyName="two", PolicyDocument=half))
+    assert over == ("LimitExceeded", "Maximum policy size of 2048 bytes exceeded for user zoe")
+    assert iam("ListUserPolicies", UserName="zoe")["PolicyNames"] == ["one"]
 
 
 def test_a_policy_has_five_versions_at_most_and_numbers_are_not_given_twice() -> None:
@@ -175,10 +176,10 @@ def test_what_is_not_there_or_another_accounts_can_not_be_attached() -> None:
     theirs = f"arn:aws:iam::{CAROL.account}:policy/theirs"
     iam("CreatePolicy", CAROL, PolicyName="theirs", PolicyDocument=POLICY)
     for arn in (theirs, f"arn:aws:iam::{ACCOUNT}:policy/UseKeys", "arn:aws:iam::aws:policy/Nothing"):
-        answer = refused(lambda arn=arn: iam("AttachUserPolicy", UserName="alice", PolicyArn=arn))  # type: ignore[misc]
+        answer = refused(lambda arn=arn: iam("AttachUserPolicy", UserName="zoe", PolicyArn=arn))  # type: ignore[misc]
         assert answer == ("NoSuchEntity", f"Policy {arn} does not exist or is not attachable.")
         answer = refused(
-            lambda arn=arn: iam("PutUserPermissionsBoundary", UserName="alice", PermissionsBoundary=arn)  # type: ignore[misc]
+            lambda arn=arn: iam("PutUserPermissionsBoundary", UserName="zoe", PermissionsBoundary=arn)  # type: ignore[misc]
         )
         assert answer == ("NoSuchEntity", f"Scope ARN: {arn} does not exist or is not attachable.")
         assert refused(lambda arn=arn: iam("GetPolicy", PolicyArn=arn))[0] == "NoSuchEntity"  # type: ignore[misc]
@@ -301,10 +302,10 @@ def test_tags_of_a_policy_come_and_go() -> None:
 @pytest.mark.parametrize(
     ("operation", "params"),
     [
-        ("AttachUserPolicy", {"UserName": "alice", "PolicyArn": ARN}),
-        ("AttachUserPolicy", {"UserName": "alice", "PolicyArn": ADMINISTRATOR}),
+        ("AttachUserPolicy", {"UserName": "zoe", "PolicyArn": ARN}),
+        ("AttachUserPolicy", {"UserName": "zoe", "PolicyArn": ADMINISTRATOR}),
         ("PutRolePolicy", {"RoleName": "Deputy", "PolicyName": "own", "PolicyDocument": POLICY}),
-        ("AddUserToGroup", {"GroupName": "KeyUsers", "UserName": "alice"}),
+        ("AddUserToGroup", {"GroupName": "KeyUsers", "UserName": "zoe"}),
         ("CreatePolicyVersion", {"PolicyArn": ARN, "PolicyDocument": OTHER, "SetAsDefault": True}),
     ],
 )
@@ -316,8 +317,8 @@ def test_what_anybody_may_is_asked_anew_after_a_change(operation: str, params: d
 
 
 def test_the_whole_account_is_told_in_pages() -> None:
-    iam("AddUserToGroup", GroupName="KeyUsers", UserName="alice")
-    iam("AttachUserPolicy", UserName="alice", PolicyArn=ARN)
+    iam("AddUserToGroup", GroupName="KeyUsers", UserName="zoe")
+    iam("AttachUserPolicy", UserName="zoe", PolicyArn=ARN)
     iam("PutGroupPolicy", GroupName="KeyUsers", PolicyName="own", PolicyDocument=POLICY)
     whole = iam("GetAccountAuthorizationDetails", Filter=["User", "Group", "Role", "LocalManagedPolicy"])
     (user,), (group,), (role,) = whole["UserDetailList"], whole["GroupDetailList"], whole["RoleDetailList"]

@@ -10,17 +10,18 @@ import pytest
 
 from kmsapp.models import User
 from kmsapp.tests.iam_world import ACCOUNT, ADMINISTRATOR, fill, iam, refused, trust
-from kmsapp.tests.people import ALICE, CAROL
+from kmsapp.tests.people import CAROL
 
 pytestmark = pytest.mark.django_db
 
 KEY = f"arn:aws:kms:us-west-2:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-ALICE_ARN = ALICE.principal_arn
+ZOE = f"arn:aws:iam::{ACCOUNT}:user/zoe"
 
 
 @pytest.fixture(autouse=True)
 def world(monkeypatch: pytest.MonkeyPatch) -> None:
     fill(monkeypatch)
+    iam("CreateUser", UserName="zoe")
 
 
 def policy(*statements: Mapping[str, Any]) -> str:
@@ -38,7 +39,7 @@ def decisions(answer: dict[str, Any]) -> list[str]:
     return [result["EvalDecision"] for result in answer["EvaluationResults"]]
 
 
-def principal(*actions: str, source: str = ALICE_ARN, **params: Any) -> dict[str, Any]:
+def principal(*actions: str, source: str = ZOE, **params: Any) -> dict[str, Any]:
     return iam("SimulatePrincipalPolicy", PolicySourceArn=source, ActionNames=list(actions), **params)
 
 
@@ -85,10 +86,10 @@ def test_the_condition_keys_of_policies_are_listed() -> None:
     )
     keys = ["AWS:USERNAME", "aws:PrincipalTag/team", "aws:SecureTransport"]
     assert iam("GetContextKeysForCustomPolicy", PolicyInputList=[text]) == {"ContextKeyNames": keys}
-    own = iam("GetContextKeysForPrincipalPolicy", PolicySourceArn=ALICE_ARN)
+    own = iam("GetContextKeysForPrincipalPolicy", PolicySourceArn=ZOE)
     assert own == {"ContextKeyNames": []}
-    iam("PutUserPolicy", UserName="alice", PolicyName="own", PolicyDocument=text)
-    own = iam("GetContextKeysForPrincipalPolicy", PolicySourceArn=ALICE_ARN, PolicyInputList=[text])
+    iam("PutUserPolicy", UserName="zoe", PolicyName="own", PolicyDocument=text)
+    own = iam("GetContextKeysForPrincipalPolicy", PolicySourceArn=ZOE, PolicyInputList=[text])
     assert own == {"ContextKeyNames": keys}
 
 
@@ -114,18 +115,18 @@ def test_conditions_are_met_by_what_the_call_says_and_what_it_does_not_say_is_to
 
 def test_a_user_has_inline_attached_and_group_policies() -> None:
     iam("CreateGroup", GroupName="KeyUsers")
-    iam("AddUserToGroup", GroupName="KeyUsers", UserName="alice")
+    iam("AddUserToGroup", GroupName="KeyUsers", UserName="zoe")
     assert decisions(principal("kms:Encrypt")) == ["implicitDeny"]
     allow = policy(statement("Allow", "kms:Encrypt"))
     iam("PutGroupPolicy", GroupName="KeyUsers", PolicyName="own", PolicyDocument=allow)
-    iam("PutUserPolicy", UserName="alice", PolicyName="own", PolicyDocument=allow)
-    iam("AttachUserPolicy", UserName="alice", PolicyArn=ADMINISTRATOR)
+    iam("PutUserPolicy", UserName="zoe", PolicyName="own", PolicyDocument=allow)
+    iam("AttachUserPolicy", UserName="zoe", PolicyArn=ADMINISTRATOR)
     made = iam("CreatePolicy", PolicyName="mine", PolicyDocument=allow)["Policy"]["Arn"]
     iam("AttachGroupPolicy", GroupName="KeyUsers", PolicyArn=made)
     (result,) = principal("kms:Encrypt", PolicyInputList=[allow])["EvaluationResults"]
     found = {(one["SourcePolicyId"], one["SourcePolicyType"]) for one in result["MatchedStatements"]}
     assert found == {
-        ("user_alice_own", "user"),
+        ("user_zoe_own", "user"),
         ("group_KeyUsers_own", "group"),
         ("AdministratorAccess", "aws-managed"),
         ("mine", "user-managed"),
@@ -133,19 +134,19 @@ def test_a_user_has_inline_attached_and_group_policies() -> None:
     }
     group = f"arn:aws:iam::{ACCOUNT}:group/KeyUsers"
     assert decisions(principal("kms:Encrypt", "iam:GetUser", source=group)) == ["allowed", "implicitDeny"]
-    iam("PutUserPolicy", UserName="alice", PolicyName="no", PolicyDocument=policy(statement("Deny", "kms:*")))
+    iam("PutUserPolicy", UserName="zoe", PolicyName="no", PolicyDocument=policy(statement("Deny", "kms:*")))
     (result,) = principal("kms:Encrypt")["EvaluationResults"]
     assert result["EvalDecision"] == "explicitDeny"
-    assert [one["SourcePolicyId"] for one in result["MatchedStatements"]] == ["user_alice_no"]
+    assert [one["SourcePolicyId"] for one in result["MatchedStatements"]] == ["user_zoe_no"]
 
 
 def test_who_the_principal_is_answers_for_its_condition_keys() -> None:
-    User.objects.filter(user_name="alice").update(tags={"team": "ledger"})
+    User.objects.filter(user_name="zoe").update(tags={"team": "ledger"})
     text = policy(
         statement(
             "Allow",
             "kms:Encrypt",
-            condition={"StringEquals": {"aws:username": "alice", "aws:PrincipalTag/team": "${aws:PrincipalTag/team}"}},
+            condition={"StringEquals": {"aws:username": "zoe", "aws:PrincipalTag/team": "${aws:PrincipalTag/team}"}},
         )
     )
     answer = principal("kms:Encrypt", PolicyInputList=[text])
@@ -153,9 +154,9 @@ def test_who_the_principal_is_answers_for_its_condition_keys() -> None:
 
 
 def test_a_boundary_limits_and_allows_nothing() -> None:
-    iam("AttachUserPolicy", UserName="alice", PolicyArn=ADMINISTRATOR)
+    iam("AttachUserPolicy", UserName="zoe", PolicyArn=ADMINISTRATOR)
     limit = iam("CreatePolicy", PolicyName="limit", PolicyDocument=policy(statement("Allow", "kms:Encrypt")))
-    iam("PutUserPermissionsBoundary", UserName="alice", PermissionsBoundary=limit["Policy"]["Arn"])
+    iam("PutUserPermissionsBoundary", UserName="zoe", PermissionsBoundary=limit["Policy"]["Arn"])
     answer = principal("kms:Encrypt", "kms:Decrypt")
     assert decisions(answer) == ["allowed", "implicitDeny"]
     by_boundary = [result["PermissionsBoundaryDecisionDetail"] for result in answer["EvaluationResults"]]
@@ -168,7 +169,7 @@ def test_a_boundary_limits_and_allows_nothing() -> None:
 
 
 def test_a_resource_policy_decides_with_them() -> None:
-    key_policy = policy({**statement("Allow", "kms:Decrypt"), "Principal": {"AWS": ALICE_ARN}})
+    key_policy = policy({**statement("Allow", "kms:Decrypt"), "Principal": {"AWS": ZOE}})
     given: dict[str, Any] = {"ResourcePolicy": key_policy, "ResourceArns": [KEY]}
     answer = principal("kms:Decrypt", "kms:Encrypt", **given)
     assert decisions(answer) == ["allowed", "implicitDeny"]
@@ -214,11 +215,11 @@ REFUSED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("params", REFUSED.values(), ids=REFUSED)
 def test_input_is_refused(params: dict[str, Any]) -> None:
-    good: dict[str, Any] = {"PolicySourceArn": ALICE_ARN, "ActionNames": ["kms:Encrypt"]}
+    good: dict[str, Any] = {"PolicySourceArn": ZOE, "ActionNames": ["kms:Encrypt"]}
     assert refused(lambda: iam("SimulatePrincipalPolicy", **{**good, **params}))[0] == "InvalidInput"
 
 
 def test_a_principal_that_is_not_there_can_not_be_found() -> None:
-    for name in ("nobody", "staff/alice"):
+    for name in ("nobody", "staff/zoe"):
         answer = refused(lambda name=name: principal("kms:Encrypt", source=f"arn:aws:iam::{ACCOUNT}:user/{name}"))  # type: ignore[misc]
         assert answer[0] == "NoSuchEntity"

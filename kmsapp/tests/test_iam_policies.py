@@ -224,7 +224,7 @@ def test_a_boundary_is_put_shown_counted_and_deleted(kind: str) -> None:
 
 
 def test_a_user_and_a_role_are_made_with_a_boundary() -> None:
-    user = iam("CreateUser", UserName="zoe", PermissionsBoundary=ARN)["User"]
+    user = iam("CreateUser", UserName="zora", PermissionsBoundary=ARN)["User"]
     role = iam("CreateRole", RoleName="r", AssumeRolePolicyDocument=trust(ACCOUNT), PermissionsBoundary=ADMINISTRATOR)
     assert user["PermissionsBoundary"]["PermissionsBoundaryArn"] == ARN
     assert role["Role"]["PermissionsBoundary"]["PermissionsBoundaryArn"] == ADMINISTRATOR
@@ -321,7 +321,7 @@ def test_the_whole_account_is_told_in_pages() -> None:
     iam("AttachUserPolicy", UserName="zoe", PolicyArn=ARN)
     iam("PutGroupPolicy", GroupName="KeyUsers", PolicyName="own", PolicyDocument=POLICY)
     whole = iam("GetAccountAuthorizationDetails", Filter=["User", "Group", "Role", "LocalManagedPolicy"])
-    (user,), (group,), (role,) = whole["UserDetailList"], whole["GroupDetailList"], whole["RoleDetailList"]
+    (_, user), (group,), (role,) = whole["UserDetailList"], whole["GroupDetailList"], whole["RoleDetailList"]
     assert user["GroupList"] == ["KeyUsers"] and user["AttachedManagedPolicies"][0]["PolicyArn"] == ARN
     assert unquote(group["GroupPolicyList"][0]["PolicyDocument"]) == POLICY and role["RoleName"] == "Deputy"
     (policy,) = whole["Policies"]
@@ -334,12 +334,12 @@ def test_the_whole_account_is_told_in_pages() -> None:
         if not page["IsTruncated"]:
             break
         marker = {"Marker": page["Marker"]}
-    assert found == 4 + len(aws_managed.POLICIES)
+    assert found == 5 + len(aws_managed.POLICIES)
 
 
 def test_an_account_has_no_alias_and_a_summary() -> None:
     assert iam("ListAccountAliases") == {"AccountAliases": [], "IsTruncated": False}
     summary = iam("GetAccountSummary")["SummaryMap"]
     counted = {name: summary[name] for name in ("Users", "Groups", "Roles", "Policies", "PolicyVersionsInUse")}
-    assert counted == dict.fromkeys(counted, 1)
+    assert counted == {**dict.fromkeys(counted, 1), "Users": 2}
     assert (summary["AccessKeysPerUserQuota"], summary["VersionsPerPolicyQuota"]) == (2, 5)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from kmsapp.errors import InvalidArnException
 from kmsapp.grant_rules import account_arn
 from kmsapp.iam import principals
-from kmsapp.models import Role, User
+from kmsapp.models import Role
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-arns
 _SESSION = re.compile(
@@ -50,16 +50,8 @@ def unique_ids(arns: Iterable[str]) -> dict[str, str]:
 def current(arns_and_ids: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """(ARN, unique id) of when a grant was made -> what it shows now: the ARN, or the id if its principal is gone."""
     pairs = {pair for pair in arns_and_ids if pair[1]}
-    arns = _current_arns({unique_id for _, unique_id in pairs})
+    arns = principals.current_arns(unique_id for _, unique_id in pairs)
     return {(arn, unique_id): _shown(arn, unique_id, arns.get(unique_id)) for arn, unique_id in pairs}
-
-
-def _current_arns(unique_ids: set[str]) -> dict[str, str]:
-    """Unique id -> the ARN that it has now, of those that are there. An account is always there."""
-    users = {user.user_id: user.arn for user in User.objects.filter(user_id__in=unique_ids, is_root=False)}
-    roles = {role.role_id: role.arn for role in Role.objects.filter(role_id__in=unique_ids)}
-    accounts = {unique_id: account_arn(unique_id) for unique_id in unique_ids if unique_id.isdigit()}
-    return users | roles | accounts
 
 
 def _shown(arn: str, unique_id: str, now: str | None) -> str:

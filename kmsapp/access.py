@@ -163,7 +163,7 @@ def decide(call: Call, found: KeyFacts, action: str, *, alias: str = "") -> Deci
 
 
 def _is_allowed_by_own_account(decision: Decision) -> bool:
-    """Whether nothing but a key policy was missing: identity policies allow it, and no boundary or session limits it."""
+    """Whether identity policies allow it, and neither a boundary nor a session limits it."""
     found, policies = decision.found, decision.policies
     if policies.boundary is not None and found.boundary is None:
         return False

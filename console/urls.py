@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
-from console import admin_site
+from console import admin_site, identity_urls
 from console.views import (
     clusters,
     create_key,
@@ -68,6 +68,7 @@ console: list[URLPattern | URLResolver] = [
     path("key-stores/<str:store_id>/delete/", key_store_changes.delete, name="key-store-delete"),
     path("clusters/", clusters.clusters, name="clusters"),
     path("clusters/<str:cluster_id>/", clusters.cluster, name="cluster"),
+    path("identities/", include(identity_urls)),
     path("help/", help.index, name="help"),
     path("help/<slug:slug>/", help.topic, name="help-topic"),
 ]

@@ -14,6 +14,7 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_http_methods
 
+from console import reauthentication
 from console.identities import USER, Identities
 from console.pages import page
 from console.requests import ConsoleRequest, signed_in
@@ -25,6 +26,7 @@ STATUSES = {"activate": ("Active", "activated"), "deactivate": ("Inactive", "dea
 
 
 @sensitive_variables()
+@sensitive_post_parameters(reauthentication.FIELD)
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def access_key_create(request: ConsoleRequest, name: str) -> HttpResponse:
@@ -32,7 +34,8 @@ def access_key_create(request: ConsoleRequest, name: str) -> HttpResponse:
     title = "Create access key"
     error: KmsError | None = None
     made: dict[str, str] = {}
-    if request.method == "POST":
+    proof = reauthentication.proof_of(request)
+    if request.method == "POST" and not proof.is_asked:
         try:
             made = Identities(request.caller).ask("CreateAccessKey", UserName=name)["AccessKey"]
         except KmsError as refused:
@@ -47,7 +50,7 @@ def access_key_create(request: ConsoleRequest, name: str) -> HttpResponse:
         made=made,
         file=_csv_address(made) if made else "",
         back=address(USER, name, TAB),
-        **failure(error),
+        **failure(error, None, proof),
     )
 
 
@@ -85,6 +88,7 @@ def access_key_status(request: ConsoleRequest, name: str, access_key_id: str, ch
     )
 
 
+@sensitive_post_parameters(reauthentication.FIELD)
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def access_key_delete(request: ConsoleRequest, name: str, access_key_id: str) -> HttpResponse:
@@ -109,7 +113,7 @@ def access_key_delete(request: ConsoleRequest, name: str, access_key_id: str) ->
 
 
 @sensitive_variables("password")
-@sensitive_post_parameters("password", "password_again")
+@sensitive_post_parameters("password", "password_again", reauthentication.FIELD)
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def password(request: ConsoleRequest, name: str) -> HttpResponse:
@@ -118,9 +122,10 @@ def password(request: ConsoleRequest, name: str) -> HttpResponse:
     error: KmsError | None = None
     problems: dict[str, str] = {}
     must_change = request.POST.get("must_change") == "on" if request.method == "POST" else True
+    proof = reauthentication.proof_of(request)
     if request.method == "POST":
         problems = password_problems(request)
-        if not problems:
+        if not problems and not proof.is_asked:
             error = set_password(Identities(request.caller), name, request.POST["password"], must_change=must_change)
             if error is None:
                 messages.success(request, f"The console password of {name} was set.")
@@ -134,7 +139,7 @@ def password(request: ConsoleRequest, name: str) -> HttpResponse:
         name=name,
         must_change=must_change,
         back=address(USER, name, TAB),
-        **failure(error, problems),
+        **failure(error, problems, proof),
     )
 
 

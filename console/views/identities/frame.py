@@ -10,8 +10,10 @@ from django.contrib import messages
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
+from console import reauthentication
 from console.identities import KINDS, Identities, Kind
 from console.pages import Crumb, page
+from console.reauthentication import NOT_NEEDED, Proof
 from console.requests import ConsoleRequest
 from kmsapp.errors import KmsError
 
@@ -44,12 +46,15 @@ def crumbs(kind: Kind, name: str, title: str) -> list[Crumb]:
     return [*list_crumbs(kind, name)[:-1], (name, address(kind, name)), (title, "")]
 
 
-def failure(error: KmsError | None, problems: dict[str, str] | None = None) -> dict[str, Any]:
-    """Context of a form that was refused: by AWS, or for what is wrong in its fields."""
+def failure(
+    error: KmsError | None, problems: dict[str, str] | None = None, proof: Proof = NOT_NEEDED
+) -> dict[str, Any]:
+    """Context of a form that was refused: by AWS, for what is wrong in its fields, or for want of the password."""
     return {
         "error": error,
         "problems": problems or {},
-        "status": error.status if error else 422 if problems else 200,
+        "proof": proof,
+        "status": error.status if error else 422 if problems else proof.status,
     }
 
 
@@ -62,7 +67,8 @@ class Question:
     subject: str
     consequence: str
     button: str
-    needs_word: bool = False  # the word confirm must be typed: what is done can't be undone
+    # What is done can't be undone: the word confirm must be typed, and the person's password where that is long ago.
+    needs_word: bool = False
     is_refused: str = "The change wasn't made"
 
 
@@ -80,7 +86,8 @@ def ask(
     """Show the question; on POST act, say `done` and go to `then`, else back. A refusal is shown in AWS's words."""
     error: KmsError | None = None
     problems: dict[str, str] = {}
-    if request.method == "POST":
+    proof = reauthentication.proof_of(request) if question.needs_word else NOT_NEEDED
+    if request.method == "POST" and not proof.is_asked:
         if question.needs_word and request.POST.get("confirm", "").strip().lower() != CONFIRM:
             problems = {"id_confirm": "Enter confirm."}
         else:
@@ -99,5 +106,5 @@ def ask(
         section=section,
         question=question,
         back=back,
-        **failure(error, problems),
+        **failure(error, problems, proof),
     )

@@ -6,16 +6,19 @@ from typing import Any
 
 from django.contrib import messages
 from django.http import HttpResponse, HttpResponseRedirect
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
+from console import reauthentication
 from console.forms.identities import clean, policy_name_problem
 from console.identities import Identities, Kind, policy_type
 from console.pages import page
-from console.policy_text import Grammar, check
+from console.policy_text import check
 from console.requests import ConsoleRequest, signed_in
 from console.views.identities.frame import Question, address, ask, crumbs, failure, kind_of
 from console.views.identities.lists import asked_text, matching, pages_of
 from kmsapp.errors import KmsError
+from kmsapp.policy.documents import Kind as PolicyKind
 
 EMPTY_POLICY = """{
   "Version": "2012-10-17",
@@ -185,7 +188,7 @@ def _put_inline(
     request: ConsoleRequest, kind: Kind, name: str, policy_name: str, problems: dict[str, str], *, is_new: bool
 ) -> HttpResponse:
     text = clean(request.POST.get("policy", "")).replace("\r\n", "\n")
-    status = check(text, Grammar.IDENTITY)
+    status = check(text, PolicyKind.IDENTITY)
     if not status.is_valid:
         problems["id_policy"] = status.text
     error: KmsError | None = None
@@ -222,14 +225,15 @@ def _show_inline(
         crumbs=crumbs(kind, name, title),
         section=kind.slug,
         policy=text,
-        policy_status=check(text, Grammar.IDENTITY),
-        grammar=Grammar.IDENTITY,
+        policy_status=check(text, PolicyKind.IDENTITY),
+        grammar="IDENTITY",
         back=address(kind, name, "permissions"),
         **context,
         **failure(error, problems),
     )
 
 
+@sensitive_post_parameters(reauthentication.FIELD)
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def inline_delete(request: ConsoleRequest, slug: str, name: str, policy_name: str) -> HttpResponse:

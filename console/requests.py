@@ -42,6 +42,12 @@ RESUMED = {
     "key-store-disconnect",
     "key-store-edit",
     "key-store-delete",
+    "key-policy-edit",
+    "user-create",
+    "role-create",
+    "group-create",
+    "policy-create",
+    "policy-edit",
 }
 
 

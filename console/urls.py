@@ -11,12 +11,14 @@ from console.views import (
     create_key,
     create_key_store_step,
     help,
+    key_policies,
     key_store_changes,
     key_stores,
     keys,
     password,
     shell,
     sign_in,
+    simulator,
 )
 
 console: list[URLPattern | URLResolver] = [
@@ -56,6 +58,8 @@ console: list[URLPattern | URLResolver] = [
     ),
     path("keys/create/<uuid:draft_id>/<slug:slug>/", create_key.create_key_step, name="create-key-step"),
     path("keys/<str:key_id>/", keys.key, name="key"),
+    path("keys/<str:key_id>/policy/", key_policies.edit, name="key-policy-edit"),
+    path("keys/<str:key_id>/simulator/", simulator.simulator, name="key-simulator"),
     path("key-stores/", key_stores.key_stores, name="key-stores"),
     path("key-stores/table/", key_stores.key_stores_table, name="key-stores-table"),
     path("key-stores/choose/", key_stores.key_stores_choose, name="key-stores-choose"),

@@ -7,6 +7,7 @@ dotted, cut corners), its sign and its word; colour only adds to them. Units are
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 WIDE_BOX, WIDE_HEIGHT, WIDE_GAP = (132, 96, 24)
@@ -125,7 +126,7 @@ def wide(answer: dict[str, Any]) -> Picture:
         Box(*words, x=2 + at * step, y=2, width=WIDE_BOX, height=WIDE_HEIGHT, is_verdict=last)
         for at, (words, last) in enumerate(_words(answer))
     ]
-    arrows = [f"M{one.right + 3} {one.centre} H{two.x - 5}" for one, two in zip(boxes, boxes[1:], strict=False)]
+    arrows = [f"M{one.right + 3} {one.centre} H{two.x - 5}" for one, two in pairwise(boxes)]
     return Picture("wide", boxes[-1].right + 2, WIDE_HEIGHT + 4, boxes, arrows)
 
 
@@ -136,7 +137,7 @@ def tall(answer: dict[str, Any]) -> Picture:
         Box(*words, x=2, y=2 + at * step, width=TALL_BOX, height=TALL_HEIGHT, is_verdict=last)
         for at, (words, last) in enumerate(_words(answer))
     ]
-    arrows = [f"M{one.middle} {one.bottom + 3} V{two.y - 5}" for one, two in zip(boxes, boxes[1:], strict=False)]
+    arrows = [f"M{one.middle} {one.bottom + 3} V{two.y - 5}" for one, two in pairwise(boxes)]
     return Picture("tall", TALL_BOX + 4, boxes[-1].bottom + 2, boxes, arrows)
 
 

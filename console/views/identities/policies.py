@@ -22,7 +22,11 @@ from kmsapp.policy.documents import Kind as PolicyKind
 SECTION = "policies"
 TABS = {"permissions": "Permissions", "entities": "Entities attached", "versions": "Policy versions"}
 MOST_VERSIONS = 5
-ATTACHED = {"PolicyUsers": ("User", "UserName"), "PolicyRoles": ("Role", "RoleName"), "PolicyGroups": ("Group", "GroupName")}
+ATTACHED = {
+    "PolicyUsers": ("User", "UserName"),
+    "PolicyRoles": ("Role", "RoleName"),
+    "PolicyGroups": ("Group", "GroupName"),
+}
 USAGES = {"PermissionsPolicy": "Permissions policy", "PermissionsBoundary": "Permissions boundary"}
 
 
@@ -67,7 +71,9 @@ def _entities(iam: Identities, arn: str) -> dict[str, Any]:
     try:
         for usage, words in USAGES.items():
             for member, (title, name) in ATTACHED.items():
-                found = iam.all("ListEntitiesForPolicy", member, PolicyArn=arn, PolicyUsageFilter=usage, EntityFilter=title)
+                found = iam.all(
+                    "ListEntitiesForPolicy", member, PolicyArn=arn, PolicyUsageFilter=usage, EntityFilter=title
+                )
                 entities += [
                     {
                         "Name": row[name],
@@ -116,9 +122,7 @@ def edit(request: ConsoleRequest, arn: str) -> HttpResponse:
             else:
                 version = made["PolicyVersion"]["VersionId"]
                 messages.success(request, f"Version {version} of policy {_name(arn)} was created.")
-                return HttpResponseRedirect(
-                    reverse("console:policy", args=[arn]) if is_default else _versions(arn)
-                )
+                return HttpResponseRedirect(reverse("console:policy", args=[arn]) if is_default else _versions(arn))
     else:
         found = iam.ask("GetPolicy", PolicyArn=arn)["Policy"]
         version = iam.ask("GetPolicyVersion", PolicyArn=arn, VersionId=found["DefaultVersionId"])["PolicyVersion"]

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.request import split_domain_port
 from django.http.response import HttpResponseBase
 
+from console import roles
 from console.regions import DEFAULT_REGION
 from console.views.errors import refusal
 from kmsapp.caller import Caller
@@ -63,14 +64,14 @@ def _host_name(request: HttpRequest) -> str:
 
 
 class CallerMiddleware:
-    """Sets request.caller for signed-in people: their principal in the Region they chose."""
+    """Sets request.caller for signed-in people: their principal, or the role they switched to, in their Region."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.user.is_authenticated:
-            request.caller = caller_of(request, request.user)  # type: ignore[attr-defined]
+            roles.act(request, caller_of(request, request.user))
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
@@ -89,4 +90,6 @@ def caller_of(request: HttpRequest, user: User) -> Caller:
         via="admin" if request.path.startswith("/admin/") else "console",
         source_ip=request.META.get("REMOTE_ADDR", ""),
         user_agent=request.META.get("HTTP_USER_AGENT", "")[:256],
+        principal_type="Root" if user.is_root else "User",
+        is_secure=request.is_secure(),
     )

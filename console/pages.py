@@ -41,7 +41,9 @@ def safe_next(address: str, default: str) -> str:
     Never to redirect(), which takes a text for the name of a view first, and fails where it can't be one.
     """
     is_path = address.startswith("/") and not address.startswith(("//", "/\\")) and len(address) <= LONGEST_NEXT
-    # No host is allowed either, which refuses what browsers take for //host, such as a tab between the slashes.
+    # Browsers leave tabs and line breaks out, and what stood behind them may then begin with //host.
+    is_path = is_path and address.isprintable()
+    # No host is allowed either.
     if is_path and url_has_allowed_host_and_scheme(address, allowed_hosts=None):
         return address
     return default

@@ -12,10 +12,10 @@ from pygments.lexers import JsonLexer
 from kmsapp import shapes
 from kmsapp.errors import ValidationException
 from kmsapp.policy.documents import Kind, parse
-from kmsapp.policy.errors import PolicyError
+from kmsapp.policy.errors import SYNTAX, PolicyError
 
 LONGEST_LINE = 120  # characters of a line that are shown beside what is wrong in it
-# AWS's sentence for it repeats the whole policy.
+# AWS's sentence for it repeats the whole policy. Of its constraints only this one is left by then.
 CHARACTERS = "A key policy can't have characters beyond U+00FF, such as typographic quotation marks. Replace them."
 EMPTY = {Kind.KEY: "Enter a key policy.", Kind.TRUST: "Enter a trust policy."}
 
@@ -32,25 +32,39 @@ class PolicyStatus:
     @property
     def line_shown(self) -> str:
         """The line as the editor has it: 7 | "Effect": "Alow"."""
-        return f"{self.line} | {self.excerpt}" if self.line else ""
+        return f"{self.line} | {self.excerpt}"
 
 
 def check(text: str, kind: Kind = Kind.KEY) -> PolicyStatus:
-    """Say whether AWS would take `text` as a policy of this kind, and else what is wrong at which line and column."""
+    """Say whether AWS would take `text` as a policy of this kind, and else why not and where.
+
+    A key policy's statement without Action or Resource is AWS's exception: the API takes it, though it has no effect,
+    the console does not. https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html
+    """
     if not text.strip():
         return PolicyStatus(EMPTY.get(kind, "Enter a policy."), False)
     try:
         document = parse(text, kind)
         if kind is Kind.KEY:
             shapes.validate("kms", "CreateKey", {"Policy": text})
-    except PolicyError as error:
-        return PolicyStatus(str(error), False, error.line, _line(text, error.line))
     except ValidationException:
         return PolicyStatus(CHARACTERS, False, *_beyond_latin_1(text))
-    if without_effect := document.ineffective():
-        number = without_effect[0].index + 1
-        return PolicyStatus(f"JSON is valid. Statement {number} has no effect: it lacks Action or Resource.", True)
+    except PolicyError as error:
+        return _wrong(text, error)
+    for statement in document.ineffective():
+        lacking = "Resource" if statement.actions else "Action"
+        sentence = f"Statement {statement.index + 1} has no {lacking}, and so no effect."
+        place = f"Line {statement.line}, column {statement.column}"
+        return PolicyStatus(f"{place}: {sentence}", False, statement.line, _line(text, statement.line))
     return PolicyStatus("JSON is valid.", True)
+
+
+def _wrong(text: str, error: PolicyError) -> PolicyStatus:
+    """AWS's own words, unless they say only that there is an error; and the place, unless the text is too long."""
+    if error.code == "LimitExceededException":
+        return PolicyStatus(error.detail, False)
+    sentence = str(error) if error.aws_message == SYNTAX else f"{error.aws_message} {error}"
+    return PolicyStatus(sentence, False, error.line, _line(text, error.line))
 
 
 def _line(text: str, number: int) -> str:

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec, cast
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, cast
 
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
 from kmsapp.caller import Caller
 from kmsapp.models import User
 
+if TYPE_CHECKING:
+    from console.roles import Choice
+
 Parameters = ParamSpec("Parameters")
 
 
 class ConsoleRequest(HttpRequest):
-    """A request of somebody who has signed in. CallerMiddleware adds `caller`, HtmxMiddleware adds `htmx`."""
+    """A request of somebody who has signed in. CallerMiddleware adds the first four, HtmxMiddleware adds `htmx`."""
 
-    caller: Caller
+    caller: Caller  # who acts: the person, or the role they switched to
+    own_caller: Caller  # the person
+    role: Choice | None  # as it was chosen
+    role_has_ended: bool  # since the request before: what is asked now was asked of the role
     htmx: HtmxDetails
     user: User
 
@@ -63,6 +70,12 @@ def _to_sign_in(request: ConsoleRequest) -> HttpResponse:
     return redirect_to_login(request.path if match and match.url_name in RESUMED else "/")
 
 
+def _to_keys(request: ConsoleRequest) -> HttpResponse:
+    """Nothing that was meant for the role is done as the person, in what may be another account."""
+    keys = reverse("console:keys")
+    return HttpResponseClientRedirect(keys) if request.htmx else HttpResponseRedirect(keys)
+
+
 def signed_in(view: View[Parameters]) -> Guarded[Parameters]:
     """Send people who have not signed in to the sign-in page, and back here afterwards."""
 
@@ -70,6 +83,8 @@ def signed_in(view: View[Parameters]) -> Guarded[Parameters]:
     def guarded(request: HttpRequest, /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> HttpResponse:
         if not request.user.is_authenticated:
             return _to_sign_in(cast(ConsoleRequest, request))
+        if cast(ConsoleRequest, request).role_has_ended:
+            return _to_keys(cast(ConsoleRequest, request))
         response = view(cast(ConsoleRequest, request), *args, **kwargs)
         # Back after sign-out must not show what the page held.
         response.setdefault("Cache-Control", "no-store")

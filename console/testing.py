@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import secrets
 import uuid
 from typing import Any
@@ -89,3 +90,17 @@ def kms_key(store: CustomKeyStore, *, alias: str = "", **fields: Any) -> KmsKey:
             updated_at=clock.now(),
         )
     return key
+
+
+class MovedClock:
+    """Wall time that a test moves: `hsmapp.clock.now` answers what it says."""
+
+    def __init__(self) -> None:
+        self.ahead = datetime.timedelta()
+
+    def forward(self, **how_far: float) -> None:
+        """timedelta's own arguments, such as minutes=5."""
+        self.ahead += datetime.timedelta(**how_far)
+
+    def now(self) -> datetime.datetime:
+        return datetime.datetime.now(datetime.UTC) + self.ahead

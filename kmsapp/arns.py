@@ -1,11 +1,14 @@
-"""Amazon Resource Names of KMS: arn:aws:kms:<region>:<account>:key/<key id> or …:alias/<name>.
+"""Amazon Resource Names of KMS: arn:aws:kms:<region>:<account>:key/<key id> or …:alias/<name>; and of role sessions.
 
 The partition is always `aws`: this is one installation, and an ARN of another partition names nothing in it.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+_ROLE = re.compile(r"arn:aws:iam::([0-9]{12}):role/(?:[!-~]+/)?([\w+=,.@-]{1,64})\Z", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,20 @@ class KmsArn:
     region: str
     account: str
     resource: str  # "key/…" or "alias/…"
+
+
+@dataclass(frozen=True)
+class RoleArn:
+    """The parts of a role's ARN that say where to look; which path it has, the role says."""
+
+    account: str
+    name: str
+
+
+def parse_role(text: str) -> RoleArn | None:
+    """The parts of an ARN of an IAM role, or None if it is not one."""
+    found = _ROLE.match(text)
+    return RoleArn(found[1], found[2]) if found else None
 
 
 def parse(text: str) -> KmsArn | None:
@@ -37,3 +54,8 @@ def key_arn(region: str, account: str, key_id: str) -> str:
 def alias_arn(region: str, account: str, alias_name: str) -> str:
     """alias_name: with its prefix alias/."""
     return f"arn:aws:kms:{region}:{account}:{alias_name}"
+
+
+def assumed_role_arn(account: str, role_name: str, session_name: str) -> str:
+    """Of a session, which has the role's name without its path."""
+    return f"arn:aws:sts::{account}:assumed-role/{role_name}/{session_name}"

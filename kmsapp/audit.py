@@ -27,6 +27,7 @@ from django.conf import settings
 from hsmapp import clock
 from kmsapp import ids
 from kmsapp.call import Call
+from kmsapp.caller import Caller
 from kmsapp.errors import KmsError
 from kmsapp.models import AuditChain, AuditEvent
 
@@ -45,6 +46,7 @@ _SOURCES = {
     "sts": "sts.amazonaws.com",
     "iam": "iam.amazonaws.com",
 }
+_IDENTITY_TYPES = {"User": "IAMUser", "Root": "Root", "AssumedRole": "AssumedRole"}
 
 
 def event(call: Call, *, error: KmsError | None = None, response: Event | None = None) -> Event:
@@ -54,7 +56,7 @@ def event(call: Call, *, error: KmsError | None = None, response: Event | None =
     record: Event = {
         "eventVersion": "1.11",
         "userIdentity": _user_identity(call),
-        "eventTime": clock.now().isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "eventTime": _time(clock.now()),
         "eventSource": _SOURCES[service],
         "eventName": name,
         "awsRegion": caller.region,
@@ -65,7 +67,7 @@ def event(call: Call, *, error: KmsError | None = None, response: Event | None =
         "requestID": call.request_id,
         "eventID": ids.new_uuid(),
         "readOnly": call.read_only,
-        "resources": [{"accountId": caller.account, "type": "AWS::KMS::Key", "ARN": arn} for arn in call.resources],
+        "resources": [_resource(caller.account, arn) for arn in call.resources],
         "eventType": "AwsApiCall",
         "managementEvent": True,
         "recipientAccountId": caller.account,
@@ -80,20 +82,50 @@ def event(call: Call, *, error: KmsError | None = None, response: Event | None =
     return record
 
 
+def _resource(account: str, arn: str) -> Event:
+    if arn.startswith("arn:aws:iam:"):
+        return {"accountId": arn.split(":")[4], "type": "AWS::IAM::Role", "ARN": arn}
+    return {"accountId": account, "type": "AWS::KMS::Key", "ARN": arn}
+
+
 def _user_identity(call: Call) -> Event:
+    """https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-user-identity.html"""
     caller = call.caller
     identity: Event = {
-        "type": "IAMUser",
+        "type": _IDENTITY_TYPES[caller.principal_type],
         "principalId": caller.principal_id,
         "arn": caller.principal_arn,
         "accountId": caller.account,
-        "userName": caller.user_name,
     }
+    if caller.principal_type == "User":
+        identity["userName"] = caller.user_name
     if caller.access_key_id:
         identity["accessKeyId"] = caller.access_key_id
+    if caller.session:
+        identity["sessionContext"] = _session_context(caller)
     if caller.via != "wire":
         identity["invokedBy"] = caller.via
     return identity
+
+
+def _session_context(caller: Caller) -> Event:
+    began = _time(caller.session_began_at) if caller.session_began_at is not None else ""
+    context: Event = {"attributes": {"creationDate": began, "mfaAuthenticated": "false"}}
+    if caller.principal_type == "AssumedRole":
+        context["sessionIssuer"] = {
+            "type": "Role",
+            "principalId": caller.identity_id,
+            "arn": caller.role_arn,
+            "accountId": caller.account,
+            "userName": caller.role_arn.rpartition("/")[2],
+        }
+    if caller.source_identity:
+        context["sourceIdentity"] = caller.source_identity
+    return context
+
+
+def _time(moment: datetime.datetime) -> str:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def record_change(record: Event) -> None:
@@ -119,7 +151,7 @@ def row(record: Event) -> Event:
         "principal": record["userIdentity"].get("arn", ""),
         "request_id": record.get("requestID", ""),
         "error_code": record.get("errorCode", ""),
-        "resource": resources[0].get("ARN", ""),
+        "resource": resources[0].get("ARN", "")[:320],  # the column's length
         "event": record,
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,7 +26,19 @@ class Caller:
     principal_type: PrincipalType = "User"
     role_arn: str = ""  # of an assumed role
     session: int = 0  # primary key of the TemporaryCredential; 0 without one
+    session_began_at: datetime.datetime | None = None
+    source_identity: str = ""  # of the session
     is_secure: bool = False  # came by TLS
+
+    @property
+    def is_session_of_user(self) -> bool:
+        """Whether this acts with what GetSessionToken gave: the user or root user themself, for a while."""
+        return self.session != 0 and self.principal_type != "AssumedRole"
+
+    @property
+    def role_session_name(self) -> str:
+        """Of an assumed role."""
+        return self.principal_id.partition(":")[2]
 
     @property
     def identity_arn(self) -> str:

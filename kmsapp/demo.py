@@ -1,4 +1,4 @@
-"""The demo: the scope document's own account, cluster, key store and key, and four people.
+"""The demo: the scope document's own account, cluster, key store and key, four people, and two root users.
 
 Everything is made the way everybody else's is: the cluster by the supervisor, the connection by ConnectCustomKeyStore,
 the key by CreateKey's own code. Only the ids are given. Safe to run again after it was cut short; each run gives the
@@ -27,7 +27,7 @@ from kmsapp import demo_policies, dispatch, ids, key_store_jobs
 from kmsapp.call import Call
 from kmsapp.caller import Caller
 from kmsapp.iam import credentials as access_keys
-from kmsapp.models import Account, CustomKeyStore, Group, KmsKey, Role, User
+from kmsapp.models import Account, CustomKeyStore, Group, InlinePolicy, KmsKey, Role, User
 from kmsapp.models.key_stores import ConnectionState
 from kmsapp.operations import key_creation, key_store_changes
 from kmsapp.operations.key_store_changes import KMSUSER
@@ -63,7 +63,11 @@ PEOPLE = (
     ("mallory", ACCOUNT, False),
     ("carol", OTHER_ACCOUNT, False),
 )
-ROLES = ("KMSAdminRole", "ExampleRole", "AuditorRole")
+# Role -> the accounts whose people it trusts, as far as their own policies let them assume it.
+ROLES = {"KMSAdminRole": (ACCOUNT,), "ExampleRole": (ACCOUNT,), "AuditorRole": (ACCOUNT, OTHER_ACCOUNT)}
+SWITCHERS = {"alice": f"arn:aws:iam::{ACCOUNT}:role/*", "carol": f"arn:aws:iam::{ACCOUNT}:role/AuditorRole"}
+# In credentials.json, where every object has a user name, which a root user has not.
+ROOT = "<root>"
 HSM_TYPE = "hsm1.medium"
 SECONDS = 60
 
@@ -286,13 +290,13 @@ def _people() -> list[Person]:
         now = clock.now()
         for account_id, name in ((ACCOUNT, "Example Corp."), (OTHER_ACCOUNT, "Another company")):
             Account.objects.get_or_create(account_id=account_id, defaults={"name": name, "created_at": now})
-        for name in ROLES:
+        for name, trusted in ROLES.items():
             Role.objects.get_or_create(
                 account_id=ACCOUNT,
                 name=name,
                 defaults={
                     "role_id": role_id(name),
-                    "trust_policy": _trust_policy(),
+                    "trust_policy": _trust_policy(trusted),
                     "created_at": now,
                 },
             )
@@ -302,28 +306,44 @@ def _people() -> list[Person]:
         people = [_person(name, account_id, is_staff=is_staff) for name, account_id, is_staff in PEOPLE]
         Group.objects.get(account_id=ACCOUNT, name="KeyUsers").users.set(User.objects.filter(user_name="bob"))
         demo_policies.give(ACCOUNT, OTHER_ACCOUNT)
-        return people
+        for name, role_arn in SWITCHERS.items():
+            _let_switch(User.objects.get(user_id=user_id(name)), role_arn)
+        return people + [_root(account_id) for account_id in (ACCOUNT, OTHER_ACCOUNT)]
 
 
 def _person(name: str, account_id: str, *, is_staff: bool) -> Person:
-    password = secrets.token_urlsafe(12)
     user = User.objects.filter(account_id=account_id, user_name=name).first()
     if user is None:
         user = User(user_id=user_id(name), account_id=account_id, user_name=name, created_at=clock.now())
     user.is_staff = is_staff
+    return _let_in(user, name)
+
+
+def _root(account_id: str) -> Person:
+    user = User.objects.filter(account_id=account_id, is_root=True).first()
+    return _let_in(user or User.root_of(account_id, created_at=clock.now()), ROOT)
+
+
+def _let_in(user: User, name: str) -> Person:
+    """Save the user with a new password and a new access key."""
+    password = secrets.token_urlsafe(12)
     user.set_password(password)
     user.save()
     user.access_keys.all().delete()
     access_key_id, secret = access_keys.create_access_key(user)
-    return Person(account_id, name, password, access_key_id, secret)
+    return Person(user.account_id, name, password, access_key_id, secret)
 
 
-def _trust_policy() -> str:
-    statement: dict[str, Any] = {
-        "Effect": "Allow",
-        "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
-        "Action": "sts:AssumeRole",
-    }
+def _let_switch(user: User, role_arn: str) -> None:
+    statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": role_arn}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2)
+    InlinePolicy.objects.update_or_create(user=user, name="SwitchRole", defaults={"document": document})
+
+
+def _trust_policy(accounts: tuple[str, ...]) -> str:
+    roots = [f"arn:aws:iam::{account}:root" for account in accounts]
+    principal = {"AWS": roots[0] if len(roots) == 1 else roots}
+    statement: dict[str, Any] = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2)
 
 

@@ -12,6 +12,7 @@ from kmsapp import audit, ids, operations, service_models, shapes
 from kmsapp.call import Call
 from kmsapp.caller import Caller
 from kmsapp.errors import KmsError, KMSInternalException, UnknownOperationException, UnsupportedOperationException
+from kmsapp.iam.sts import require_open_to_session
 from kmsapp.registry import OPERATIONS, Operation
 
 operations.load()
@@ -69,6 +70,7 @@ def _begin(caller: Caller, name: str, params: dict[str, Any], request_id: str) -
 def _run(this: Call, found: Operation | None, params: dict[str, Any]) -> dict[str, Any]:
     if found is None:
         raise _not_built(this)
+    require_open_to_session(this.caller, found.name)
     if this.service != "console":
         shapes.validate(this.service, this.operation, params)
     answer = found.run(this, params)

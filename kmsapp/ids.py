@@ -67,8 +67,9 @@ def new_temporary_access_key_id() -> str:
     return _unique("ASIA", 16)
 
 
-def new_session_token() -> str:
-    return secrets.token_urlsafe(96)
+def new_session_token(minimum_bytes: int = 0) -> str:
+    # Base64 has four characters for three bytes.
+    return secrets.token_urlsafe(max(96, -(-minimum_bytes * 3 // 4)))
 
 
 def new_grant_id() -> str:

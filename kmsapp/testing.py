@@ -29,6 +29,7 @@ from hsmapp.parent import die_with_parent
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_ACCOUNT = "111122223333"
 REGION = "us-west-2"
+ROOT_USER = "<root>"  # in credentials.json
 LOWEST_PORT = 10_000
 START_SECONDS = 90.0
 WAIT_SECONDS = 60.0
@@ -43,6 +44,11 @@ class Person:
     password: str = field(repr=False)
     access_key_id: str
     secret_access_key: str = field(repr=False)
+
+
+def _called(person: Mapping[str, str]) -> str:
+    """What tests call one of the people: the user name, which is the same for root users of all accounts."""
+    return f"root of {person['account']}" if person["user_name"] == ROOT_USER else person["user_name"]
 
 
 def free_port() -> int:
@@ -154,9 +160,10 @@ class Casemate:
         self.url = server.url
         self.data = server.data
         people = json.loads((server.data / "credentials.json").read_text())
-        self.people = {person["user_name"]: Person(**person) for person in people}
+        self.people = {_called(person): Person(**person) for person in people}
 
     def person(self, user_name: str) -> Person:
+        """One of the demo's people, or the root user of an account: `casemate.person("root of 111122223333")`."""
         return self.people[user_name]
 
     def boto3(self, service: str, person: str = "alice", region: str = REGION, **config: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The sign-in form."""
+"""The sign-in forms."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import re
 from django import forms
 
 
-class SignInForm(forms.Form):
+class RootSignInForm(forms.Form):
+    """Of an account's root user, who has no name. (AWS asks for the email address; here is none.)"""
+
     account = forms.CharField(max_length=20)
-    user_name = forms.CharField(max_length=64)
     password = forms.CharField(max_length=512, strip=False)
 
     def clean_account(self) -> str:
@@ -18,3 +19,9 @@ class SignInForm(forms.Form):
         if not re.fullmatch(r"[0-9]{12}", digits):
             raise forms.ValidationError("Enter the 12 digits of the account ID.")
         return digits
+
+
+class SignInForm(RootSignInForm):
+    """Of an IAM user."""
+
+    user_name = forms.CharField(max_length=64)

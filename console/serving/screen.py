@@ -48,7 +48,7 @@ def _sign_in(options: Options, people: Sequence[Person], *, passwords: bool) -> 
         for person in people
     ]
     where = [] if passwords else [f"  Passwords: {options.data / 'credentials.json'}"]
-    return ["Sign in with account ID and user name:", *rows, *where, ""]
+    return ["Sign in with account ID and user name, or as an account's root user:", *rows, *where, ""]
 
 
 def _aws_cli(options: Options) -> list[str]:

@@ -245,7 +245,7 @@ def test_other_accounts_are_twelve_digits_of_somebody_else(wizard: Wizard) -> No
 ALLOW_ALL = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "kms:*", "Resource": "*"}
 POLICIES = {
     "empty": (" \n", "Enter a key policy"),
-    "missing comma": ('{\n  "Version": "2012-10-17"\n  "Statement": []\n}', "line 3, column 3"),
+    "missing comma": ('{\n  "Version": "2012-10-17"\n  "Statement": []\n}', "Line 3, column 3"),
     "not an object": ("[]", "must be a JSON object"),
     "an empty object": ("{}", "must have a Statement"),
     "no statement": ('{"Statement": []}', "must have a Statement"),
@@ -262,6 +262,22 @@ POLICIES = {
     "a statement with an empty list of people": (
         json.dumps({"Statement": [ALLOW_ALL | {"Principal": {"AWS": []}}]}),
         "Policy contains a statement with no principal.",
+    ),
+    "a member twice": (
+        '{"Version": "2012-10-17",\n "Version": "2012-10-17"}',
+        'Line 2, column 2: "Version" stands twice',
+    ),
+    "an unknown operator": (
+        json.dumps({"Statement": [ALLOW_ALL | {"Condition": {"StringIs": {"aws:username": "alice"}}}]}, indent=1),
+        "Line 11, column 5: There is no condition operator 'StringIs'.",
+    ),
+    "a group as principal": (
+        json.dumps({"Statement": [ALLOW_ALL | {"Principal": {"AWS": "arn:aws:iam::111122223333:group/ops"}}]}),
+        "Policy contains a statement with one or more invalid principals. Line 1, column 50: arn:aws:iam::",
+    ),
+    "a statement without Resource": (
+        json.dumps({"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "kms:*"}]}),
+        "Statement 1 has no Resource, and so no effect.",
     ),
     "NaN": ('{"a": NaN}', "NaN is no JSON value"),
     "a number of 5,000 digits": ('{"a": ' + "1" * 5000 + "}", "a number that is too long"),

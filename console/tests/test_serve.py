@@ -186,7 +186,8 @@ def test_who_waits_for_the_first_health_finds_the_demo_and_its_credentials(tmp_p
     who = json.loads((server.data / "credentials.json").read_text())
     environment = (server.data / "aws.env").read_text()
     store = Casemate(server).boto3("kms").describe_custom_key_stores()["CustomKeyStores"]
-    assert sorted(person["user_name"] for person in who) == ["alice", "bob", "carol", "mallory"]
+    assert sorted(person["user_name"] for person in who) == ["<root>", "<root>", "alice", "bob", "carol", "mallory"]
+    assert [person["user_name"] for person in who][-2:] == ["<root>", "<root>"]
     assert f"AWS_ENDPOINT_URL={server.url}\n" in environment
     assert [row["ConnectionState"] for row in store] == ["CONNECTED"]
     server.stop()
@@ -232,7 +233,7 @@ def test_credentials_are_written_for_their_owner_only(running: Server) -> None:
     for name in ("credentials.json", "aws.env"):
         assert (running.data / name).stat().st_mode & 0o777 == 0o600
     people = json.loads((running.data / "credentials.json").read_text())
-    assert sorted(person["user_name"] for person in people) == ["alice", "bob", "carol", "mallory"]
+    assert sorted(person["user_name"] for person in people) == ["<root>", "<root>", "alice", "bob", "carol", "mallory"]
     fields = {"account", "user_name", "password", "access_key_id", "secret_access_key"}
     assert all(person.keys() == fields for person in people)
 

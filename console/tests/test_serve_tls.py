@@ -102,7 +102,9 @@ def test_a_browser_signs_in_with_cookies_that_never_travel_in_clear(server: Serv
             headers={"X-CSRFToken": csrf_token(context.cookies()), "Referer": server.url},
         )
         cookies = context.cookies()
-        assert {cookie["name"] for cookie in cookies} >= {"casemate_session", "csrftoken", "casemate_theme"}
+        names = {"casemate_session", "csrftoken", "casemate_theme", "casemate_browser"}
+        assert {cookie["name"] for cookie in cookies} == {f"__Host-{name}" for name in names}
+        assert all(cookie["httpOnly"] and cookie["sameSite"] == "Lax" for cookie in cookies)
         assert [cookie["name"] for cookie in cookies if not cookie["secure"]] == []
     finally:
         context.close()
@@ -110,7 +112,7 @@ def test_a_browser_signs_in_with_cookies_that_never_travel_in_clear(server: Serv
 
 def csrf_token(cookies: object) -> str:
     assert isinstance(cookies, list)
-    return next(str(cookie["value"]) for cookie in cookies if cookie["name"] == "csrftoken")
+    return next(str(cookie["value"]) for cookie in cookies if cookie["name"] == "__Host-csrftoken")
 
 
 def test_only_other_names_than_those_of_this_machine_alone_are_held_to_https(server: Server) -> None:

@@ -77,24 +77,66 @@ FORMS_WITH_NEXT = {
     "/keys/preferences/": {"page_size": "20"},
 }
 OWN = ["/clusters/", "/keys/?q=a%20b&page=2", "/keys/%2f%2fevil/"]
+# What leads away, or might in some browser; and what is no address of this site.
 NOT_OWN = [
     *("", ".", "./", "..", "../keys/", "foo", "console:keys", "a b", "?x=1", "#x", "keys/", " /keys/", "%2f%2fevil"),
     *(
         "https://evil.example/",
         "http://testserver/keys/",
-        "//evil.example",
-        "///evil.example",
-        "//",
-        "/\\",
-        "javascript:1",
+        "HTTPS://evil.example",
+        "https:evil.example",
+        "https:/evil.example",
     ),
-    *("\\\\evil.example", "/\\evil.example", "/\t/evil.example", "\t//evil.example", "\0", "//[", "/" + "a" * 3000),
+    *(
+        "https:///evil.example",
+        "https:\\\\evil.example",
+        "http://127.0.0.1@evil.example/",
+        "http://testserver.evil.example",
+    ),
+    *("//evil.example", "///evil.example", "////evil.example", "//", "//evil.example/..", "//testserver@evil.example"),
+    *(
+        "//evil%E3%80%82example",
+        "//\u3002evil.example",
+        "//1113982867",
+        "//[::ffff:7f00:1]",
+        "//[",
+        "//evil.example\\@testserver",
+    ),
+    *(
+        "/\\",
+        "/\\evil.example",
+        "/\\/evil.example",
+        "\\/evil.example",
+        "\\\\evil.example",
+        "\\evil.example",
+        "/\\\\evil.example",
+    ),
+    *(
+        "/\t/evil.example",
+        "/\n/evil.example",
+        "/\r/evil.example",
+        "\t//evil.example",
+        "\n//evil.example",
+        "/\r\n//evil.example",
+    ),
+    *(
+        " //evil.example",
+        "\u00a0//evil.example",
+        "\u200b//evil.example",
+        "\ufeff//evil.example",
+        "\0",
+        "\0//evil.example",
+    ),
+    *("%09//evil.example", "%2f%2fevil.example", "%5c%5cevil.example", "%0a//evil.example", "\uff0f\uff0fevil.example"),
+    *("javascript:1", "javascript://testserver/%0aalert(1)", "JaVaScRiPt:alert(1)", "data:text/html,x", "vbscript:x"),
+    *("blob:https://evil.example/x", "file:///etc/passwd", "ftp://evil.example", "x://evil.example", "/" + "a" * 3000),
 ]
 
 
 @pytest.mark.parametrize("path", FORMS_WITH_NEXT)
 def test_next_leads_to_this_site_only(alice: User, path: str) -> None:
     client = Client() if path == "/sign-in/" else signed_in_client(alice)
+    assert len(NOT_OWN) >= 60
     for wanted in [*OWN, *NOT_OWN]:
         answer = client.post(path, FORMS_WITH_NEXT[path] | {"next": wanted})
         lands_on = wanted if wanted in OWN else "/keys/"

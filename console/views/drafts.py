@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import UUID
 
+from django.http import Http404
 from django.urls import reverse
 
 from console import drafts
@@ -15,6 +16,8 @@ from console.requests import ConsoleRequest
 def opened(request: ConsoleRequest, draft_id: UUID) -> KeyDraft:
     """Return the draft, and act in the Region it was begun in, whatever the selector says since."""
     draft = drafts.open_for(request.user, draft_id)
+    if draft.account != request.caller.account:
+        raise Http404("A draft of an account that the person doesn't act in")
     request.caller = replace(request.caller, region=draft.region)
     return draft
 

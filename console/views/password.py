@@ -35,7 +35,7 @@ def password_change(request: ConsoleRequest) -> HttpResponse:
     if proof.is_asked:
         return _show(request, {"old_password": proof.problem}, status=proof.status)
     try:
-        dispatch.call(request.caller, "console:ChangePassword", {"OldPassword": old, "NewPassword": new})
+        dispatch.call(request.own_caller, "console:ChangePassword", {"OldPassword": old, "NewPassword": new})
     except KmsError as error:
         return _show(request, {"new_password": error.message}, status=422)
     request.user.refresh_from_db()

@@ -10,41 +10,48 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from console import known_browsers, sessions
-from console.forms.sign_in import SignInForm
+from console import known_browsers, roles, sessions
+from console.forms.sign_in import RootSignInForm, SignInForm
 from console.pages import safe_next
 from console.sign_in_limits import Try
 
 # One sentence whatever was wrong, so that nobody learns which accounts and users exist.
 REFUSED = "Account ID, user name or password is wrong. Check them and try again."
+REFUSED_ROOT = "Account ID or password is wrong. Check them and try again."
 TOO_MANY = "Too many tries. Wait five minutes, and then try again."
 
 
 @sensitive_post_parameters("password")
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
-def sign_in(request: HttpRequest) -> HttpResponse:
+def sign_in(request: HttpRequest, *, as_root: bool = False) -> HttpResponse:
+    """as_root: of an account's root user, who has no user name to give."""
+    kind = RootSignInForm if as_root else SignInForm
+    refusal = REFUSED_ROOT if as_root else REFUSED
     if request.method != "POST":
-        return _show(request, SignInForm())
-    form = SignInForm(request.POST)
+        return _show(request, kind())
+    form = kind(request.POST)
     if not form.is_valid():
-        return _show(request, form, refused=REFUSED if "account" not in form.errors else "", status=422)
-    account, user_name = form.cleaned_data["account"], form.cleaned_data["user_name"]
+        return _show(request, form, refused=refusal if "account" not in form.errors else "", status=422)
+    account, user_name = form.cleaned_data["account"], form.cleaned_data.get("user_name", "")
     attempt = Try.of(request, account, user_name)
     if not attempt.take():
         return _show(request, form, refused=TOO_MANY, status=429)
     user = auth.authenticate(request, account=account, user_name=user_name, password=form.cleaned_data["password"])
     if user is None:
-        return _show(request, form, refused=REFUSED, status=422)
+        return _show(request, form, refused=refusal, status=422)
     attempt.give_back()
     sessions.begin(request, user)
+    roles.switch_back(request)
     response = HttpResponseRedirect(_next(request))
     known_browsers.remember(request, response, account, user_name)
     return response
 
 
-def _show(request: HttpRequest, form: SignInForm, *, refused: str = "", status: int = 200) -> HttpResponse:
-    context = {"title": "Sign in", "form": form, "next": _next(request), "refused": refused}
+def _show(request: HttpRequest, form: RootSignInForm, *, refused: str = "", status: int = 200) -> HttpResponse:
+    as_root = not isinstance(form, SignInForm)
+    title = "Sign in as root user" if as_root else "Sign in"
+    context = {"title": title, "form": form, "next": _next(request), "refused": refused, "as_root": as_root}
     return render(request, "console/sign_in.html", context, status=status)
 
 

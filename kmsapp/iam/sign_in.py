@@ -1,4 +1,4 @@
-"""Sign-in to the browser with account, user name and password."""
+"""Sign-in to the browser with account, user name and password; a root user has no name."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ user, who has no user name. What they may do stands in policies (models/policies
 
 from __future__ import annotations
 
+import datetime
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
@@ -88,6 +89,11 @@ class User(RaisesEpoch, AbstractBaseUser):
 
     def __str__(self) -> str:
         return f"{self.user_name or 'root'} @ {self.account_id}"
+
+    @classmethod
+    def root_of(cls, account_id: str, *, created_at: datetime.datetime) -> User:
+        """A new account's root user, not saved yet."""
+        return cls(user_id=account_id, account_id=account_id, is_root=True, created_at=created_at)
 
     @property
     def arn(self) -> str:

@@ -22,6 +22,7 @@ MODULES = (
     "kmsapp.operations.console_key_stores",
     "kmsapp.operations.console_findings",
     "kmsapp.iam.sts",
+    "kmsapp.iam.assume_role",
     "kmsapp.iam.users",
     "kmsapp.iam.login_profiles",
     "kmsapp.iam.access_keys",

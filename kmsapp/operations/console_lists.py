@@ -201,7 +201,7 @@ def list_principals(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """The users and roles of the account, for the wizard's tables."""
     access.account(call, "iam:ListUsers")
     access.account(call, "iam:ListRoles")
-    users = User.objects.filter(account_id=call.caller.account, is_active=True)
+    users = User.objects.filter(account_id=call.caller.account, is_active=True, is_root=False)
     roles = Role.objects.filter(account_id=call.caller.account)
     people = [{"Name": user.user_name, "Path": user.path, "Type": "User", "Arn": user.arn} for user in users]
     people += [{"Name": role.name, "Path": role.path, "Type": "Role", "Arn": role.arn} for role in roles]

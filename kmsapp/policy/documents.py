@@ -16,7 +16,7 @@ from typing import Any
 
 from kmsapp.errors import LimitExceededException, MalformedPolicyDocumentException
 from kmsapp.policy import json_text, wildcards
-from kmsapp.policy.conditions import Condition, any_of, compile_condition, pattern
+from kmsapp.policy.conditions import Condition, Holds, any_of, compile_condition, pattern
 from kmsapp.policy.errors import NO_PRINCIPAL, FaultError, Path, PolicyError
 from kmsapp.policy.principals import Principals, compile_principals
 from kmsapp.policy.variables import Context, Template, template
@@ -54,6 +54,7 @@ class Statement:
     resources: tuple[str, ...]  # as written; () in a trust policy
     not_resources: bool  # they are those of a NotResource
     conditions: tuple[Condition, ...]
+    tests: tuple[Holds, ...] = field(repr=False)  # those of the conditions
     covers: _Covers = field(repr=False)
     applies_to: Callable[[str], bool] = field(repr=False)  # to an action in lower case
     text: str = field(repr=False)  # the whole document, for the place
@@ -76,8 +77,8 @@ class Statement:
         """Whether resource and conditions fit; action and principal are asked before."""
         if self.covers is not None and not self.covers(resource, context):
             return False
-        for condition in self.conditions:  # noqa: SIM110 # half the time of all()
-            if not condition.holds(context):
+        for holds in self.tests:  # noqa: SIM110 # half the time of all()
+            if not holds(context):
                 return False
         return True
 
@@ -240,6 +241,13 @@ class _Compiler:
         principals = self._principals(statement, path, name)
         actions = self._actions(statement, path, name)
         resources = self._resources(statement, path, name)
+        conditions = compile_condition(
+            statement.get("Condition", {}),
+            (*path, "Condition"),
+            has_variables=self.has_variables,
+            is_denial=effect == "Deny",
+            is_key_policy=self.kind is Kind.KEY,
+        )
         return Statement(
             index=index,
             sid=self._sid(statement, path),
@@ -250,13 +258,8 @@ class _Compiler:
             not_actions="NotAction" in statement,
             resources=resources,
             not_resources="NotResource" in statement,
-            conditions=compile_condition(
-                statement.get("Condition", {}),
-                (*path, "Condition"),
-                has_variables=self.has_variables,
-                is_denial=effect == "Deny",
-                is_key_policy=self.kind is Kind.KEY,
-            ),
+            conditions=conditions,
+            tests=tuple(condition.holds for condition in conditions),
             covers=_covers(resources, "NotResource" in statement, self.has_variables),
             applies_to=_applies_to(actions, "NotAction" in statement),
             text=self.text,
@@ -358,7 +361,8 @@ def _applies_to(actions: tuple[str, ...], negated: bool) -> Callable[[str], bool
 
 
 def _covers(resources: tuple[str, ...], negated: bool, has_variables: bool) -> _Covers:
-    if "*" in resources and not negated:
+    # A trust policy has no Resource: it is about its role. (A key policy's statement without one has no effect at all.)
+    if ("*" in resources or not resources) and not negated:
         return None
     templates = [_resource_template(resource, has_variables) for resource in resources]
     covers = any_of([pattern(one) for one in templates])

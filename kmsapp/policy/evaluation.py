@@ -68,7 +68,10 @@ class Request:
         """The context by keys in lower case, without those that have no value."""
         if isinstance(self.context, FoldedContext):
             return self.context
-        folded: dict[str, str | Sequence[str]] = {}
+        folded: dict[str, str | Sequence[str]] = {key.lower(): value for key, value in self.context.items()}
+        if len(folded) == len(self.context) and all(folded.values()):
+            return folded
+        folded = {}
         for key, value in self.context.items():
             name = key.lower()
             if name in folded:
@@ -90,6 +93,12 @@ class Request:
         if isinstance(found, str):
             return found
         return f"arn:aws:iam::{self.principal_account}:role/{self.principal_arn.split('/')[1]}"
+
+    def names(self, unique_ids: Mapping[str, str] | None) -> Names:
+        """What a Principal element is compared with. unique_ids: as Policies.key_policy_principals."""
+        # aws:userid has the session's name behind a role's unique id.
+        unique_id = self.principal_id.partition(":")[0]
+        return Names(self.principal_arn, self.role_arn, self.principal_account, unique_id, unique_ids)
 
 
 @dataclass(frozen=True)
@@ -146,7 +155,7 @@ class Decision:
 
 def evaluate(request: Request, policies: Policies) -> Decision:
     """Decide. Which operations may be called from another account at all is not asked here."""
-    caller = _caller(request, policies)
+    caller = request.names(policies.key_policy_principals)
     denial = _denial(request, policies, caller)
     if denial is not None:
         policy_type, policy, statement = denial
@@ -203,7 +212,7 @@ def _denial(request: Request, policies: Policies, caller: Names) -> Hit | None:
     action, resource, context = request.action, request.resource, request.folded
     if policies.key_policy is not None:
         for statement in policies.key_policy.for_action(action)[0]:
-            if _names(statement, caller, policies) and statement.holds(resource, context):
+            if is_denied_to(statement, caller, policies) and statement.holds(resource, context):
                 return Hit(PolicyType.RESOURCE, KEY_POLICY, statement)
     for policy_type, named in _others(policies):
         for name, document in named:
@@ -213,7 +222,7 @@ def _denial(request: Request, policies: Policies, caller: Names) -> Hit | None:
     return None
 
 
-def _names(statement: Statement, caller: Names, policies: Policies) -> bool:
+def is_denied_to(statement: Statement, caller: Names, policies: Policies) -> bool:
     """Whether a Deny of the key policy is for the caller."""
     assert statement.principals is not None  # noqa: S101 # of a key policy
     if statement.principals.negated and policies.boundary is not None:
@@ -253,18 +262,6 @@ def _allowing(policy_type: PolicyType, named: Iterable[Named], request: Request)
             if statement.holds(resource, context):
                 return Hit(policy_type, name, statement)
     return None
-
-
-def _caller(request: Request, policies: Policies) -> Names:
-    # aws:userid has the session's name behind a role's unique id.
-    unique_id = request.principal_id.partition(":")[0]
-    return Names(
-        request.principal_arn,
-        request.role_arn,
-        request.principal_account,
-        unique_id,
-        policies.key_policy_principals,
-    )
 
 
 def _values(value: str | Sequence[str]) -> Sequence[str]:

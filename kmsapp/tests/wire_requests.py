@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import hashlib
 import io
 import json
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ import botocore.parsers
 from kmsapp import service_models
 from kmsapp.caller import Caller
 from kmsapp.errors import KmsError
+from kmsapp.iam.credentials import Credential
 from kmsapp.wire import handler
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -27,17 +29,19 @@ FORM = "application/x-www-form-urlencoded; charset=utf-8"
 CALLER_IDENTITY = b"Action=GetCallerIdentity&Version=2011-06-15"
 
 
-@dataclasses.dataclass(frozen=True)
-class AccessKey:
-    secret: bytes = dataclasses.field(default=SECRET.encode(), repr=False)
-    active: bool = True
-    account: str = "111122223333"
-    principal_arn: str = ALICE
-    principal_id: str = "AIDAEXAMPLE"
-    user_name: str = "alice"
-
-
-ACCESS_KEYS = {"AKIDALICE": AccessKey(), "AKIDSWITCHEDOFF": AccessKey(active=False)}
+# An access key of alice's, one that was switched off, and the temporary one of a session of hers.
+_KEY = Credential("AKIDALICE", SECRET.encode(), True, "111122223333", ALICE, "AIDAEXAMPLE", "alice")
+TOKEN = "token-of-the-session"
+ACCESS_KEYS = {
+    "AKIDALICE": _KEY,
+    "AKIDSWITCHEDOFF": dataclasses.replace(_KEY, active=False),
+    "ASIASESSION": dataclasses.replace(
+        _KEY,
+        session=7,
+        token_sha256=hashlib.sha256(TOKEN.encode()).hexdigest(),
+        expires_at=datetime.datetime(2100, 1, 1, tzinfo=datetime.UTC),
+    ),
+}
 
 
 @dataclasses.dataclass

@@ -30,6 +30,7 @@ from hsmapp import clock, epochs
 from kmsapp import dispatch, ids, service_models
 from kmsapp.caller import Caller
 from kmsapp.errors import (
+    ExpiredTokenException,
     KmsError,
     KMSInternalException,
     RequestEntityTooLargeException,
@@ -37,6 +38,7 @@ from kmsapp.errors import (
     UnknownOperationException,
 )
 from kmsapp.iam import credentials
+from kmsapp.iam.credentials import Credential
 from kmsapp.service_models import Operation
 from kmsapp.wire import awsjson, query, sigv4
 
@@ -56,24 +58,9 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 # The model's accessKeyIdType (IAM).
 _ACCESS_KEY_ID = re.compile("[A-Za-z0-9_]{1,128}")
 
+EXPIRED = "The security token included in the request is expired"  # without a full stop, as AWS has it
+
 _log = logging.getLogger(__name__)
-
-
-class Credential(Protocol):
-    """An access key and whose it is."""
-
-    @property
-    def secret(self) -> bytes: ...
-    @property
-    def active(self) -> bool: ...
-    @property
-    def account(self) -> str: ...
-    @property
-    def principal_arn(self) -> str: ...
-    @property
-    def principal_id(self) -> str: ...
-    @property
-    def user_name(self) -> str: ...
 
 
 class Call(Protocol):
@@ -254,12 +241,15 @@ def _authenticate(exchange: Exchange) -> None:
     exchange.headers = _headers(environ)
 
     def lookup(access_key_id: str, session_token: str | None) -> Credential | None:
-        # No access key here has a session token of its own, so one that is sent belongs to none. What can't be an
-        # access key id is not looked up: a database refuses some characters.
-        if session_token is not None or not _ACCESS_KEY_ID.fullmatch(access_key_id):
+        # What can't be an access key id is not looked up: a database refuses some characters.
+        if not _ACCESS_KEY_ID.fullmatch(access_key_id):
             return None
         found = exchange.seams.find_credential(access_key_id)
-        return found if found is not None and found.active else None
+        if found is None or not found.accepts(session_token):
+            return None
+        if found.has_expired(exchange.seams.now()):
+            raise ExpiredTokenException(EXPIRED)
+        return found
 
     verified = sigv4.verify(
         sigv4.Request(
@@ -277,16 +267,23 @@ def _authenticate(exchange: Exchange) -> None:
         # prove to others who they are.
         allow_presigned=exchange.is_get and exchange.service == "sts",
     )
+    credential = verified.credential
     exchange.caller = Caller(
-        account=verified.credential.account,
+        account=credential.account,
         region=verified.region,
-        principal_arn=verified.credential.principal_arn,
-        principal_id=verified.credential.principal_id,
-        user_name=verified.credential.user_name,
+        principal_arn=credential.principal_arn,
+        principal_id=credential.principal_id,
+        user_name=credential.user_name,
         access_key_id=verified.access_key_id,
         via="wire",
         source_ip=environ.get("REMOTE_ADDR", ""),
         user_agent=exchange.headers.get("user-agent", ""),
+        principal_type=credential.principal_type,
+        role_arn=credential.role_arn,
+        session=credential.session,
+        session_began_at=credential.session_began_at,
+        source_identity=credential.source_identity,
+        is_secure=environ.get("wsgi.url_scheme") == "https",
     )
 
 

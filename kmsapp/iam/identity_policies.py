@@ -1,0 +1,92 @@
+"""The policies that a caller carries: those of the user or role and of its groups, its boundary, and the session's.
+
+Read and compiled once, and kept for as long as the account's epoch stands. A stored document that does not parse, which
+only a damaged row can be, denies everything: its Deny statements, whatever they were, must not be lost.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from hsmapp import epochs
+from kmsapp.caller import Caller
+from kmsapp.iam import sessions
+from kmsapp.models import InlinePolicy, ManagedPolicy, PolicyVersion, Role, User
+from kmsapp.policy.documents import Kind, parse
+from kmsapp.policy.errors import PolicyError
+from kmsapp.policy.evaluation import Named
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What a caller brings to every decision."""
+
+    identity: tuple[Named, ...]
+    boundary: Named | None
+    session: tuple[Named, ...]
+    tags: Mapping[str, str]  # aws:PrincipalTag: of the user or role, and of the session, which go first
+
+
+_carried: epochs.Cached[Carried] = epochs.Cached()
+
+
+def of(caller: Caller) -> Carried:
+    """The policies and tags of the caller. A user or role that was deleted meanwhile carries none."""
+    return _carried.get(caller.account, (caller.identity_id, caller.session), lambda: _read(caller))
+
+
+def _read(caller: Caller) -> Carried:
+    owner = _owner(caller)
+    facts = sessions.facts(caller)
+    session = tuple(named("session policy", document, Kind.SESSION) for document in facts.policies)
+    if owner is None:
+        return Carried((), None, session, facts.tags)
+    return Carried(tuple(_identity(owner)), _boundary(owner), session, {**owner.tags, **facts.tags})
+
+
+def _owner(caller: Caller) -> User | Role | None:
+    if caller.principal_type == "AssumedRole":
+        return Role.objects.filter(account_id=caller.account, role_id=caller.identity_id).first()
+    return User.objects.filter(account_id=caller.account, user_id=caller.identity_id).first()
+
+
+def _identity(owner: User | Role) -> Iterable[Named]:
+    inline = InlinePolicy.objects.filter(role=owner) if isinstance(owner, Role) else _inline_of_user(owner)
+    for policy in inline:
+        yield named(policy.name, policy.document, Kind.IDENTITY)
+    for version in _attached(owner):
+        yield named(version.policy.name, version.document, Kind.IDENTITY)
+
+
+def _inline_of_user(user: User) -> Iterable[InlinePolicy]:
+    return InlinePolicy.objects.filter(user=user) | InlinePolicy.objects.filter(group__users=user)
+
+
+def _attached(owner: User | Role) -> Iterable[PolicyVersion]:
+    if isinstance(owner, Role):
+        policies = ManagedPolicy.objects.filter(roles=owner)
+    else:
+        of_groups = ManagedPolicy.objects.filter(groups__users=owner)
+        policies = ManagedPolicy.objects.filter(pk__in=[*owner.managed_policies.values_list("pk", flat=True)])
+        policies = policies | ManagedPolicy.objects.filter(pk__in=[*of_groups.values_list("pk", flat=True)])
+    return PolicyVersion.objects.filter(policy__in=policies, is_default=True).select_related("policy")
+
+
+def _boundary(owner: User | Role) -> Named | None:
+    boundary = owner.permissions_boundary
+    if boundary is None:
+        return None
+    return named(boundary.name, boundary.versions.get(is_default=True).document, Kind.IDENTITY)
+
+
+def named(name: str, document: str, kind: Kind) -> Named:
+    """The document compiled; one that denies everything in place of one that does not parse."""
+    try:
+        return Named(name, parse(document, kind))
+    except PolicyError:
+        logger.exception("the %s %r does not parse: it denies everything", kind.value, name)
+        return Named(name, parse(sessions.DENY_ALL, kind))

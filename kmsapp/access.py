@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from kmsapp import arns, cross_account, denials, grants, ids, key_facts
+from kmsapp import arns, cross_account, denials, grant_rules, grants, ids, key_facts
 from kmsapp.call import Call
 from kmsapp.condition_keys import ConditionKeys
 from kmsapp.errors import AccessDeniedException, InvalidArnException, NotFoundException
-from kmsapp.iam import identity_facts
+from kmsapp.grant_rules import Terms
+from kmsapp.iam import identity_policies
 from kmsapp.key_facts import KeyFacts
 from kmsapp.policy.evaluation import Decision, Outcome, Policies, Request, evaluate
 
@@ -53,8 +54,8 @@ def decide_for_account(
     call: Call, action: str, resource: str = "*", context: Mapping[str, str] | None = None
 ) -> Decision:
     """What the caller's own policies say of an action that has no key."""
-    identity = identity_facts.of(call.caller)
-    conditions = ConditionKeys(call, identity, action=action, more=context)
+    carried = identity_policies.of(call.caller)
+    conditions = ConditionKeys(call, carried.tags, action=action, more=context)
     return evaluate(
         Request(
             principal_arn=call.caller.principal_arn,
@@ -65,7 +66,7 @@ def decide_for_account(
             resource_account=call.caller.account,
             context=conditions,
         ),
-        Policies(key_policy=None, identity=identity.policies, boundary=identity.boundary, session=identity.session),
+        Policies(key_policy=None, identity=carried.identity, boundary=carried.boundary, session=carried.session),
     )
 
 
@@ -112,6 +113,43 @@ def key_of_ciphertext(call: Call, account_id: str, key_id: str, action: str) -> 
     return found
 
 
+def key_of_grant(call: Call, identifier: str) -> KeyFacts:
+    """The key on which a grant is to be retired, of whatever account: who may do that, the grant says (`retirement`).
+
+    identifier: key id or key ARN. Raises: NotFoundException, InvalidArnException; AccessDeniedException for a key of
+    another account that does not exist, as for one whose grants are none of the caller's.
+    """
+    named = _named(call, identifier, aliases=False)
+    found = _find(named)
+    if found is None and named.account != call.caller.account:
+        raise denials.foreign(call, "kms:RetireGrant", identifier)
+    if found is None:
+        raise _not_found(named)
+    return found
+
+
+def retirement(call: Call, key: KeyFacts, grant_id: str, grant: Terms | None) -> None:
+    """Authorize kms:RetireGrant of a grant on the key.
+
+    Whom the grant names needs no policy; others of an account that may retire it need one (delegation by IAM).
+    grant: None if the key has none of this id. Raises: NotFoundException, AccessDeniedException.
+    """
+    action = "kms:RetireGrant"
+    _note(call, key, action)
+    if grant is None and key.account == call.caller.account:
+        raise NotFoundException(f"Grant ID {grant_id} not found")
+    if grant is None:
+        raise denials.foreign(call, action, key.arn)
+    decision = decide(call, key, action)
+    if decision.outcome is Outcome.EXPLICIT_DENY:
+        raise denials.denial(call, decision, action, key.arn)
+    if grant_rules.may_retire(grant, call.caller):
+        return
+    if call.caller.account not in grant_rules.accounts_that_retire(grant, key.account):
+        raise denials.foreign(call, action, key.arn)
+    account(call, action, key.arn)
+
+
 def more(call: Call, found: KeyFacts, action: str) -> None:
     """Authorize a further action on a key that has been found. Raises: AccessDeniedException."""
     _authorize(call, found, action, shown=found.arn)
@@ -149,7 +187,7 @@ def decide(call: Call, found: KeyFacts, action: str, *, alias: str = "") -> Deci
     call.granted_by = ""
     if decision.outcome is not Outcome.IMPLICIT_DENY:
         return decision
-    grant = grants.covering(call, found, action)
+    grant = grants.covering(call, found, action, iam_allows=decision.found.identity is not None)
     if not grant:
         return decision
     decision = evaluate(request, replace(policies, grant=grant))
@@ -160,7 +198,7 @@ def decide(call: Call, found: KeyFacts, action: str, *, alias: str = "") -> Deci
 
 def _by_policies(call: Call, found: KeyFacts, action: str, *, alias: str = "") -> tuple[Decision, Request, Policies]:
     caller = call.caller
-    identity = identity_facts.of(caller)
+    carried = identity_policies.of(caller)
     request = Request(
         principal_arn=caller.principal_arn,
         principal_id=caller.identity_id,
@@ -168,13 +206,13 @@ def _by_policies(call: Call, found: KeyFacts, action: str, *, alias: str = "") -
         action=action,
         resource=found.arn,
         resource_account=found.account,
-        context=ConditionKeys(call, identity, action=action, key=found, request_alias=alias),
+        context=ConditionKeys(call, carried.tags, action=action, key=found, request_alias=alias),
     )
     policies = Policies(
         key_policy=found.key_policy,
-        identity=identity.policies,
-        boundary=identity.boundary,
-        session=identity.session,
+        identity=carried.identity,
+        boundary=carried.boundary,
+        session=carried.session,
         key_policy_principals=found.policy_principals,
     )
     return evaluate(request, policies), request, policies

@@ -25,6 +25,7 @@ from kmsapp.models import (
     Alias,
     AuditEvent,
     CustomKeyStore,
+    Grant,
     Group,
     InlinePolicy,
     KmsKey,
@@ -128,6 +129,42 @@ class TagAdmin(AccountAdmin):
     @admin.display(description="region", ordering="key__region")
     def region(self, row: Tag) -> str:
         return row.key.region
+
+
+class GrantAdmin(AccountAdmin):
+    console_page = ("console:key", "key.key_id")
+    region_path = "key.region"
+    account_path = "key__account"
+    list_display = ["grant_id", "key", "grantee_principal", "operation_names", "name", "region", "created_at"]
+    list_select_related = ["key"]
+    search_fields = ["grant_id", "name", "grantee_principal", "retiring_principal", "key__key_id"]
+    date_hierarchy = "created_at"
+    fields = [
+        "grant_id",
+        "key",
+        "region",
+        "name",
+        "grantee_principal",
+        "grantee_id",
+        "retiring_principal",
+        "retiring_id",
+        "issuing_account",
+        "operation_names",
+        "constraint_text",
+        "created_at",
+    ]
+
+    @admin.display(description="region", ordering="key__region")
+    def region(self, row: Grant) -> str:
+        return row.key.region
+
+    @admin.display(description="operations")
+    def operation_names(self, row: Grant) -> str:
+        return ", ".join(row.operations)
+
+    @admin.display(description="constraints")
+    def constraint_text(self, row: Grant) -> str:
+        return pretty_json(row.constraints) if row.constraints else "-"
 
 
 class AccountPageAdmin(AccountAdmin):
@@ -461,6 +498,7 @@ MODEL_ADMINS: dict[type[models.Model], type[AccountAdmin]] = {
     KmsKey: KmsKeyAdmin,
     Alias: AliasAdmin,
     Tag: TagAdmin,
+    Grant: GrantAdmin,
     Account: AccountPageAdmin,
     User: UserAdmin,
     Role: RoleAdmin,

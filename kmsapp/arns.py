@@ -47,6 +47,11 @@ def parse(text: str) -> KmsArn | None:
     return KmsArn(region, account, resource)
 
 
+def account_of(arn: str) -> str:
+    """The account in the ARN of any resource of AWS's."""
+    return arn.split(":", 5)[4]
+
+
 def key_arn(region: str, account: str, key_id: str) -> str:
     return f"arn:aws:kms:{region}:{account}:key/{key_id}"
 

@@ -10,6 +10,7 @@ from typing import Any
 from django.db import transaction
 
 from hsmapp import epochs
+from kmsapp import arns
 from kmsapp.caller import Caller
 
 
@@ -27,7 +28,7 @@ class Call:
     resources: list[str] = field(default_factory=list)  # ARNs
     additional_event_data: dict[str, Any] = field(default_factory=dict)
     checked: list[str] = field(default_factory=list)  # actions that access.py allowed
-    granted_by: str = ""  # id of the grant that allowed the last of them; empty: policies did
+    granted_by: str = ""  # the grant by which access.py allowed the last of them; empty: policies did
     recorded: bool = False
     recorded_as: str = ""  # AWS's name of what is being done, "kms:CreateKey"; empty: the operation's own
 
@@ -44,15 +45,23 @@ class Call:
 
     @contextmanager
     def change(self, response: dict[str, Any] | None = None) -> Iterator[None]:
-        """One transaction: the change inside, the account's epoch, and the audit record."""
+        """One transaction: the change inside, the epochs of the accounts it concerns, and the audit record.
+
+        response: responseElements of the record; what is added to it inside counts.
+        """
         with transaction.atomic():
             yield
             self.record_change(response)
 
     def record_change(self, response: dict[str, Any] | None = None) -> None:
-        """Raise the epoch and write the success, inside the transaction of the change."""
+        """Raise the epochs and write the success, inside the transaction of the change.
+
+        Of the caller's account and of those whose resources are named: a grant may be on another account's key.
+        """
         from kmsapp import audit
 
-        epochs.raise_epoch(self.caller.account)
+        accounts = {self.caller.account, *map(arns.account_of, self.resources)}
+        for account in sorted(accounts):  # always in this order, so that two changes do not wait for each other
+            epochs.raise_epoch(account)
         audit.record_change(audit.event(self, response=response))
         self.recorded = True

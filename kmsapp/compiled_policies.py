@@ -10,8 +10,8 @@ from kmsapp.policy.errors import PolicyError
 
 
 @functools.lru_cache(maxsize=10_000)
-def compiled(document: str, kind: Kind = Kind.IDENTITY) -> Document:
-    """A stored policy, which was valid when it was stored."""
+def compiled(document: str, kind: Kind) -> Document:
+    """A stored policy. Raises: PolicyError."""
     return parse(document, kind)
 
 

@@ -16,7 +16,6 @@ from typing import Any
 from hsmapp import clock
 from kmsapp.call import Call
 from kmsapp.caller import Caller
-from kmsapp.iam.identity_facts import IdentityFacts
 from kmsapp.key_facts import KeyFacts
 from kmsapp.policy.conditions import Several
 from kmsapp.policy.variables import FoldedContext
@@ -61,31 +60,35 @@ _NOT_FOR_A_SERVICE = {"CreateGrant", "ListGrants", "RevokeGrant"}
 
 
 class ConditionKeys(FoldedContext):
-    """The condition keys of one call by lower-case name, found out at the first question."""
+    """The condition keys of one call by lower-case name, found out at the first question.
+
+    principal_tags: of the user or role and of its session. request_alias: by which the request names the key.
+    more: keys that only this operation has; one without a value is left out.
+    """
 
     def __init__(
         self,
         call: Call,
-        identity: IdentityFacts,
+        principal_tags: Mapping[str, str],
         *,
         action: str,
         key: KeyFacts | None = None,
         request_alias: str = "",
-        more: Mapping[str, str] | None = None,
+        more: Mapping[str, Value] | None = None,
     ):
-        self._arguments = (call, identity, action, key, request_alias, more or {})
+        self._arguments = (call, principal_tags, action, key, request_alias, more or {})
         self._values: dict[str, Value] | None = None
 
     def _all(self) -> dict[str, Value]:
         if self._values is None:
-            call, identity, action, key, request_alias, more = self._arguments
-            self._values = dict(_of_caller(call.caller, identity))
+            call, principal_tags, action, key, request_alias, more = self._arguments
+            self._values = dict(_of_caller(call.caller, principal_tags))
             self._values.update(_of_request(call, action))
             if key is not None:
                 self._values.update(_of_key(key, call.caller.account))
                 if request_alias:
                     self._values["kms:requestalias"] = request_alias
-            self._values.update((name.lower(), value) for name, value in more.items())
+            self._values.update((name.lower(), value) for name, value in more.items() if value)
         return self._values
 
     def __getitem__(self, name: str) -> Value:
@@ -98,7 +101,7 @@ class ConditionKeys(FoldedContext):
         return len(self._all())
 
 
-def _of_caller(caller: Caller, identity: IdentityFacts) -> Iterator[tuple[str, Value]]:
+def _of_caller(caller: Caller, tags: Mapping[str, str]) -> Iterator[tuple[str, Value]]:
     now = clock.now()
     yield "aws:principalarn", caller.identity_arn
     yield "aws:principalaccount", caller.account
@@ -110,12 +113,12 @@ def _of_caller(caller: Caller, identity: IdentityFacts) -> Iterator[tuple[str, V
         yield "aws:sourceip", caller.source_ip
     if caller.user_agent:
         yield "aws:useragent", caller.user_agent
-    if caller.session:
-        # Long-term credentials have neither.
+    if caller.session_began_at is not None:
+        # Long-term keys have neither, so that a condition on them tells the two apart.
         yield "aws:multifactorauthpresent", "false"
-        yield "aws:tokenissuetime", _iso(identity.session_began_at or now)
-    if identity.source_identity:
-        yield "aws:sourceidentity", identity.source_identity
+        yield "aws:tokenissuetime", _iso(caller.session_began_at)
+    if caller.source_identity:
+        yield "aws:sourceidentity", caller.source_identity
     yield "aws:securetransport", _bool(caller.is_secure)
     yield "aws:currenttime", _iso(now)
     yield "aws:epochtime", str(int(now.timestamp()))
@@ -123,7 +126,7 @@ def _of_caller(caller: Caller, identity: IdentityFacts) -> Iterator[tuple[str, V
     yield "aws:viaawsservice", "false"
     yield "aws:principalisawsservice", "false"
     yield "kms:calleraccount", caller.account
-    yield from _pairs("aws:principaltag/", identity.tags.items())
+    yield from _pairs("aws:principaltag/", tags.items())
 
 
 def _of_request(call: Call, action: str) -> Iterator[tuple[str, Value]]:

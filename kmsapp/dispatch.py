@@ -1,6 +1,7 @@
 """The one way in: browser, AWS wire, Django admin and jobs all call `dispatch.call`.
 
-validate (AWS's service model) -> run (the operation authorizes through access.py) -> record (audit.py) -> answer.
+validate (AWS's service model; grant tokens) -> run (the operation authorizes through access.py) -> record (audit.py)
+-> answer.
 A refusal is recorded too. An operation that answers without having asked access.py is a bug and gets no answer out.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kmsapp import audit, ids, operations, service_models, shapes
+from kmsapp import audit, grants, ids, operations, service_models, shapes
 from kmsapp.call import Call
 from kmsapp.caller import Caller
 from kmsapp.errors import KmsError, KMSInternalException, UnknownOperationException, UnsupportedOperationException
@@ -73,6 +74,7 @@ def _run(this: Call, found: Operation | None, params: dict[str, Any]) -> dict[st
     require_open_to_session(this.caller, found.name)
     if this.service != "console":
         shapes.validate(this.service, this.operation, params)
+        grants.require_valid_tokens(this)
     answer = found.run(this, params)
     if not this.checked:
         raise UncheckedOperationError(found.name)

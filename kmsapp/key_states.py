@@ -16,10 +16,10 @@ _CRYPTOGRAPHIC = ("Encrypt", "Decrypt", "GenerateDataKey", "GenerateDataKeyWitho
 
 # (operation, state) -> exception and the end of its sentence, which begins with the key ARN. What is absent is allowed.
 REFUSED: dict[tuple[str, str], tuple[type[KmsError], str]] = {
-    **{(operation, DISABLED): (DisabledException, "is disabled.") for operation in _CRYPTOGRAPHIC},
+    **{(operation, DISABLED): (DisabledException, "is disabled.") for operation in (*_CRYPTOGRAPHIC, "CreateGrant")},
     **{
         (operation, PENDING_DELETION): (KMSInvalidStateException, "is pending deletion.")
-        for operation in (*_CRYPTOGRAPHIC, "CreateAlias", "TagResource")
+        for operation in (*_CRYPTOGRAPHIC, "CreateAlias", "CreateGrant", "TagResource")
     },
     **{(operation, UNAVAILABLE): (KMSInvalidStateException, "is unavailable.") for operation in _CRYPTOGRAPHIC},
 }

@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from django.conf import settings
@@ -55,7 +55,7 @@ def cut(rows: Sequence[Item], limit: int) -> tuple[Sequence[Item], bool]:
 def answer(
     name: str,
     rows: QuerySet[Row],
-    entry: Callable[[Row], Mapping[str, Any]],
+    entry: Callable[[Row], Any],
     *,
     by: str,
     purpose: str,

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from hsmapp import epochs
 from kmsapp.caller import Caller
+from kmsapp.compiled_policies import compiled
 from kmsapp.iam import sessions
 from kmsapp.models import InlinePolicy, ManagedPolicy, PolicyVersion, Role, User
-from kmsapp.policy.documents import Kind, parse
+from kmsapp.policy.documents import Kind
 from kmsapp.policy.errors import PolicyError
 from kmsapp.policy.evaluation import Named
 
@@ -86,7 +87,7 @@ def _boundary(owner: User | Role) -> Named | None:
 def named(name: str, document: str, kind: Kind) -> Named:
     """The document compiled; one that denies everything in place of one that does not parse."""
     try:
-        return Named(name, parse(document, kind))
+        return Named(name, compiled(document, kind))
     except PolicyError:
         logger.exception("the %s %r does not parse: it denies everything", kind.value, name)
-        return Named(name, parse(sessions.DENY_ALL, kind))
+        return Named(name, compiled(sessions.DENY_ALL, kind))

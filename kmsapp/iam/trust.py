@@ -9,12 +9,11 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-conditio
 
 from __future__ import annotations
 
-from hsmapp import clock
 from kmsapp import arns
 from kmsapp.call import Call
+from kmsapp.condition_keys import ConditionKeys, Value
 from kmsapp.errors import AccessDeniedException
-from kmsapp.iam import condition_keys, identity_policies
-from kmsapp.iam.condition_keys import Keys
+from kmsapp.iam import identity_policies
 from kmsapp.iam.session_requests import SessionRequest
 from kmsapp.models import Role
 from kmsapp.policy import evaluation
@@ -59,7 +58,7 @@ def _actions(request: SessionRequest) -> list[str]:
     return wanted
 
 
-def _decide(call: Call, role: Role, trust: Document, action: str, keys: Keys) -> evaluation.Decision:
+def _decide(call: Call, role: Role, trust: Document, action: str, keys: ConditionKeys) -> evaluation.Decision:
     caller = call.caller
     carried = identity_policies.of(caller)
     asked = evaluation.Request(
@@ -81,20 +80,18 @@ def _decide(call: Call, role: Role, trust: Document, action: str, keys: Keys) ->
     return evaluation.evaluate(asked, policies)
 
 
-def _keys(call: Call, role: Role, request: SessionRequest) -> Keys:
-    keys = condition_keys.of_caller(call.caller, identity_policies.of(call.caller).tags, now=clock.now())
-    keys["sts:RoleSessionName"] = request.name
-    sometimes: Keys = {
+def _keys(call: Call, role: Role, request: SessionRequest) -> ConditionKeys:
+    more: dict[str, Value] = {
+        "sts:RoleSessionName": request.name,
         "sts:ExternalId": request.external_id,
         "sts:SourceIdentity": request.source_identity,
         "sts:TransitiveTagKeys": tuple(request.transitive_tag_keys),
         "aws:TagKeys": tuple(request.tags),
     }
-    keys.update({name: value for name, value in sometimes.items() if value})
-    keys.update({f"aws:RequestTag/{key}": value for key, value in request.tags.items()})
+    more.update({f"aws:RequestTag/{key}": value for key, value in request.tags.items()})
     for prefix in ("aws", "iam"):
-        keys.update({f"{prefix}:ResourceTag/{key}": value for key, value in role.tags.items()})
-    return keys
+        more.update({f"{prefix}:ResourceTag/{key}": value for key, value in role.tags.items()})
+    return ConditionKeys(call, identity_policies.of(call.caller).tags, action=ASSUME, more=more)
 
 
 def _denied(call: Call, action: str, role_arn: str) -> AccessDeniedException:

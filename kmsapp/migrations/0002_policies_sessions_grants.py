@@ -198,11 +198,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='grant',
-            index=models.Index(fields=['retiring_principal'], name='kmsapp_gran_retirin_9a8078_idx'),
+            index=models.Index(fields=['key', 'grantee_id'], name='kmsapp_gran_key_id_783f58_idx'),
         ),
         migrations.AddIndex(
             model_name='grant',
-            index=models.Index(fields=['key', 'grantee_principal'], name='kmsapp_gran_key_id_b7da23_idx'),
+            index=models.Index(fields=['key', 'grant_id'], name='kmsapp_gran_key_id_55a8b1_idx'),
+        ),
+        migrations.AddIndex(
+            model_name='grant',
+            index=models.Index(fields=['retiring_id', 'grant_id'], name='kmsapp_gran_retirin_63c753_idx'),
         ),
         migrations.AddConstraint(
             model_name='grant',

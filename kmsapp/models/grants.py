@@ -12,7 +12,8 @@ from kmsapp.models.keys import KmsKey
 class Grant(RaisesEpoch):
     """Lets one principal use one key for the operations it lists.
 
-    The unique ids are those the principals had when the grant was made: a namesake made later has nothing by it.
+    Principals are ARNs, or names of AWS services, which have no id. The unique ids are those that the principals had
+    when the grant was made: a namesake made later has nothing by it.
     """
 
     grant_id = models.CharField(max_length=64, unique=True)  # hex
@@ -38,7 +39,11 @@ class Grant(RaisesEpoch):
                 name="named_grant_is_made_once",
             )
         ]
-        indexes = [models.Index(fields=["retiring_principal"]), models.Index(fields=["key", "grantee_principal"])]
+        indexes = [
+            models.Index(fields=["key", "grantee_id"]),  # every call that no policy allows
+            models.Index(fields=["key", "grant_id"]),  # ListGrants, page by page
+            models.Index(fields=["retiring_id", "grant_id"]),  # ListRetirableGrants
+        ]
 
     def __str__(self) -> str:
         return self.grant_id

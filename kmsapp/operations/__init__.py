@@ -13,6 +13,8 @@ MODULES = (
     "kmsapp.operations.aliases",
     "kmsapp.operations.tags",
     "kmsapp.operations.policies",
+    "kmsapp.operations.grants",
+    "kmsapp.operations.grant_lists",
     "kmsapp.operations.key_stores",
     "kmsapp.operations.key_store_changes",
     "kmsapp.operations.encryption",

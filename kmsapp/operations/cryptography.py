@@ -14,7 +14,6 @@ from kmsapp.call import Call
 from kmsapp.errors import (
     DryRunOperationException,
     InvalidCiphertextException,
-    InvalidGrantTokenException,
     InvalidKeyUsageException,
     KMSInvalidStateException,
     UnsupportedOperationException,
@@ -80,12 +79,6 @@ def refuse_unbuilt(params: Mapping[str, Any]) -> None:
     for member in ("Recipient", "DryRunModifiers"):
         if params.get(member):
             raise UnsupportedOperationException(f"{member} is not built in this version of Casemate.")
-
-
-def refuse_grant_tokens(params: Mapping[str, Any]) -> None:
-    """No grant exists yet, so no token can be one of ours."""
-    if params.get("GrantTokens"):
-        raise InvalidGrantTokenException("Invalid grant token.")
 
 
 def end_dry_run(params: Mapping[str, Any]) -> None:

@@ -34,7 +34,6 @@ def _generate(call: Call, params: dict[str, Any], name: str) -> dict[str, Any]:
     cryptography.refuse_unbuilt(params)
     length, context = _length(params), cryptography.context_of(params)
     key = cryptography.usable_key(call, params["KeyId"], name)
-    cryptography.refuse_grant_tokens(params)
     cryptography.end_dry_run(params)
     # Random bytes come from the HSMs too: a data key is as good as the cluster that made it.
     data_key = cryptography.random_bytes(key, length)

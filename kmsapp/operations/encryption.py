@@ -21,7 +21,6 @@ def encrypt(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     context = cryptography.context_of(params)
     key = cryptography.usable_key(call, params["KeyId"], "Encrypt")
     cryptography.require_algorithm(params)
-    cryptography.refuse_grant_tokens(params)
     cryptography.end_dry_run(params)
     blob = cryptography.seal(key, params["Plaintext"], context)
     return {"CiphertextBlob": blob, "KeyId": key.arn, "EncryptionAlgorithm": SYMMETRIC_DEFAULT}
@@ -47,7 +46,6 @@ def decrypt(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         key = access.key_of_ciphertext(call, header.account, header.key_id, "kms:Decrypt")
     cryptography.require_usable(call, key, "Decrypt")
     cryptography.require_algorithm(params)
-    cryptography.refuse_grant_tokens(params)
     plaintext = cryptography.open_sealed(key, parts, context)
     cryptography.end_dry_run(params)
     return {"KeyId": key.arn, "Plaintext": plaintext, "EncryptionAlgorithm": SYMMETRIC_DEFAULT}

@@ -35,6 +35,7 @@ from kmsapp.models import (
     Alias,
     AuditEvent,
     CustomKeyStore,
+    Grant,
     Group,
     InlinePolicy,
     KmsKey,
@@ -210,6 +211,18 @@ def _key(cluster: Cluster, word: str, now: datetime.datetime) -> KmsKey:
     )
     Alias.objects.create(**where, name=f"alias/{word}", key=key, updated_at=now)
     Tag.objects.create(key=key, tag_key=f"tag-{word}", tag_value="<script>alert(1)</script>")
+    Grant.objects.create(
+        key=key,
+        grant_id=f"{key_id.replace('-', ''):0>64}",
+        name=f"grant-{word}",
+        grantee_principal=f"arn:aws:iam::{cluster.account}:user/user-{word}",
+        grantee_id=f"AIDA{word}",
+        issuing_account=cluster.account,
+        operations=["Decrypt"],
+        constraints={"EncryptionContextSubset": {"word": "<script>alert(1)</script>"}},
+        properties_sha256="",
+        created_at=now,
+    )
     return key
 
 

@@ -21,6 +21,7 @@ PURE = (
     "kmsapp/arns.py",
     "kmsapp/ciphertext.py",
     "kmsapp/encryption_context.py",
+    "kmsapp/grant_rules.py",
     "kmsapp/key_states.py",
     "kmsapp/policy",
     "kmsapp/wire/sigv4.py",

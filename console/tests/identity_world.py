@@ -10,22 +10,17 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from console.testing import new_account, person, signed_in_client
+from console.testing import new_account, person, policy_allowing, signed_in_client
 from hsmapp import sealing
-from kmsapp.models import InlinePolicy, User
 
-ALL_OF_IT = [{"Effect": "Allow", "Action": "*", "Resource": "*"}]
 DENIED = "is not authorized to perform: "
 
 
 def policy(*statements: dict[str, Any]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": list(statements or ALL_OF_IT)}, indent=2)
-
-
-def let(user: User, *actions: str) -> None:
-    """Give a user an inline policy; without actions, of everything."""
-    statement = {"Effect": "Allow", "Action": list(actions) or "*", "Resource": "*"}
-    InlinePolicy.objects.create(user=user, name=f"Given{user.inline_policies.count()}", document=policy(statement))
+    """A policy of these statements, or one that allows everything."""
+    if not statements:
+        return policy_allowing("*")
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)}, indent=2)
 
 
 class World:
@@ -36,8 +31,7 @@ class World:
         monkeypatch.setattr(sealing, "keyring", lambda: keyring)
         self.account = new_account()
         self.alice = person("alice", account=self.account)
-        self.mallory = person("mallory", account=self.account)
-        let(self.alice)
+        self.mallory = person("mallory", account=self.account, actions=())
         self.client = signed_in_client(self.alice)
         self.stranger = signed_in_client(self.mallory)
 
@@ -73,12 +67,8 @@ def words(text: str) -> str:
 
 def alert(answer: Any) -> str:
     """The words of the page's error alerts."""
-    found = re.findall(
-        r'<div class="alert alert-error[^"]*"[^>]*>(.*?)</div></div>|<div class="alert alert-error[^"]*"[^>]*>(.*?)</div>',
-        html(answer),
-        re.S,
-    )
-    return words(" ".join(one or two for one, two in found))
+    found = re.findall(r'<div class="alert alert-error[^"]*"[^>]*>(.*?)</div>', html(answer), re.S)
+    return words(" ".join(found))
 
 
 def problem(answer: Any, field: str) -> str:

@@ -10,8 +10,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from console.testing import new_account
-from console.tests.identity_world import DENIED, World, alert, html, let, policy, problem, words
+from console.testing import let, new_account
+from console.tests.identity_world import DENIED, World, alert, html, policy, problem, words
 from hsmapp import clock
 from kmsapp.models import AccessKey, Account, Group, ManagedPolicy, Role, User
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from kmsapp import dispatch
 from kmsapp.caller import Caller
-from kmsapp.errors import NotFoundException
+from kmsapp.errors import AccessDeniedException, NotFoundException
 
 
 class Lookups:
@@ -23,9 +23,21 @@ class Lookups:
         return stores
 
     @cached_property
+    def _principals(self) -> tuple[list[dict[str, Any]], str]:
+        try:
+            return dispatch.call(self.caller, "console:ListPrincipals", {})["Principals"], ""
+        except AccessDeniedException as error:
+            return [], error.message
+
+    @property
     def principals(self) -> list[dict[str, Any]]:
-        people: list[dict[str, Any]] = dispatch.call(self.caller, "console:ListPrincipals", {})["Principals"]
-        return people
+        """Users and roles of the account; none where the person may not list them."""
+        return self._principals[0]
+
+    @property
+    def principals_denied(self) -> str:
+        """AWS's sentence, where the person may not list users and roles."""
+        return self._principals[1]
 
     @cached_property
     def clusters(self) -> list[dict[str, Any]]:
@@ -49,6 +61,9 @@ class Lookups:
         return dispatch.call(self.caller, "console:ListFindings", {"ClusterId": cluster_id})
 
     def principals_of(self, arns: list[str]) -> list[dict[str, Any]]:
+        """Those of the ARNs; where the person may not list users and roles, what their ARNs tell."""
+        if self.principals_denied:
+            return [_of_arn(arn) for arn in arns]
         return [person for person in self.principals if person["Arn"] in arns]
 
     def alias_is_taken(self, alias: str) -> bool:
@@ -57,3 +72,9 @@ class Lookups:
         except NotFoundException:
             return False
         return True
+
+
+def _of_arn(arn: str) -> dict[str, Any]:
+    kind, _, path_and_name = arn.rpartition(":")[2].partition("/")
+    path, _, name = path_and_name.rpartition("/")
+    return {"Name": name, "Path": f"/{path}/" if path else "/", "Type": kind.capitalize(), "Arn": arn}

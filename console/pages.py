@@ -27,7 +27,8 @@ def page(
     """Render a page of the console.
 
     title: the h1 and the start of the window title.  crumbs: from the second breadcrumb on, the last being this page.
-    section: which entry of the navigation pane is marked ("keys", "key-stores", "clusters", "help" or "").
+    section: which entry of the navigation pane is marked ("keys", "key-stores", "clusters", "users", "roles", "groups",
+    "policies", "help" or "").
     """
     trail = [(TITLE, reverse("console:keys")), *crumbs]
     context |= {"title": title, "crumbs": trail, "section": section}

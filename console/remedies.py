@@ -67,7 +67,9 @@ REMEDIES = {
     "KMSInternalException": NOTHING_REMAINS,
     "DependencyTimeoutException": NOTHING_REMAINS,
     "AccessDeniedException": Remedy(
-        "Ask an administrator of your account for the permission.", "Key policies", "key-policies"
+        "Ask an administrator of your account for the permission.",
+        "Permissions, and why a call was denied",
+        "permissions",
     ),
 }
 

@@ -49,6 +49,12 @@ RESUMED = {
     "key-store-disconnect",
     "key-store-edit",
     "key-store-delete",
+    "key-policy-edit",
+    "user-create",
+    "role-create",
+    "group-create",
+    "policy-create",
+    "policy-edit",
 }
 
 

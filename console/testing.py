@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import json
 import secrets
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from django.test import Client
@@ -12,7 +14,7 @@ from django.test import Client
 from hsmapp import clock
 from hsmapp.models import ClusterCredential
 from kmsapp import ids
-from kmsapp.models import Account, Alias, CustomKeyStore, KmsKey, User
+from kmsapp.models import Account, Alias, CustomKeyStore, InlinePolicy, KmsKey, User
 from kmsapp.policy.defaults import default_policy
 from kmsapp.tests.clusters import cluster
 
@@ -21,16 +23,37 @@ ACCOUNT = "111122223333"
 PASSWORD = "correct horse battery"
 
 
-def person(user_name: str, *, account: str = ACCOUNT, password: str | None = None) -> User:
-    """A user. Without a password there is nothing to hash, which most tests don't need to wait for."""
+def person(
+    user_name: str, *, account: str = ACCOUNT, password: str | None = None, actions: Sequence[str] = ("*",)
+) -> User:
+    """A user, who may do everything in the account, or the actions given.
+
+    Without a password there is nothing to hash, which most tests don't need to wait for.
+    """
     row, _ = Account.objects.get_or_create(account_id=account, defaults={"created_at": clock.now()})
-    return User.objects.create_user(
+    user = User.objects.create_user(
         account=row,
         user_name=user_name,
         password=password,
         user_id=f"AIDA{user_name.upper()}{account}"[:32],
         created_at=clock.now(),
     )
+    if actions:
+        let(user, *actions)
+    return user
+
+
+def let(user: User, *actions: str) -> None:
+    """Give the user an inline policy that allows the actions on everything."""
+    InlinePolicy.objects.create(
+        user=user, name=f"Given{user.inline_policies.count()}", document=policy_allowing(*actions)
+    )
+
+
+def policy_allowing(*actions: str) -> str:
+    """An identity-based policy that allows the actions on everything."""
+    statement = {"Effect": "Allow", "Action": actions[0] if len(actions) == 1 else list(actions), "Resource": "*"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2)
 
 
 def signed_in_client(user: User) -> Client:

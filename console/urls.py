@@ -5,12 +5,13 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
-from console import admin_site
+from console import admin_site, identity_urls
 from console.views import (
     clusters,
     create_key,
     create_key_store_step,
     help,
+    key_policies,
     key_store_changes,
     key_stores,
     keys,
@@ -18,6 +19,7 @@ from console.views import (
     roles,
     shell,
     sign_in,
+    simulator,
 )
 
 console: list[URLPattern | URLResolver] = [
@@ -60,6 +62,8 @@ console: list[URLPattern | URLResolver] = [
     ),
     path("keys/create/<uuid:draft_id>/<slug:slug>/", create_key.create_key_step, name="create-key-step"),
     path("keys/<str:key_id>/", keys.key, name="key"),
+    path("keys/<str:key_id>/policy/", key_policies.edit, name="key-policy-edit"),
+    path("keys/<str:key_id>/simulator/", simulator.simulator, name="key-simulator"),
     path("key-stores/", key_stores.key_stores, name="key-stores"),
     path("key-stores/table/", key_stores.key_stores_table, name="key-stores-table"),
     path("key-stores/choose/", key_stores.key_stores_choose, name="key-stores-choose"),
@@ -72,6 +76,7 @@ console: list[URLPattern | URLResolver] = [
     path("key-stores/<str:store_id>/delete/", key_store_changes.delete, name="key-store-delete"),
     path("clusters/", clusters.clusters, name="clusters"),
     path("clusters/<str:cluster_id>/", clusters.cluster, name="cluster"),
+    path("identities/", include(identity_urls)),
     path("help/", help.index, name="help"),
     path("help/<slug:slug>/", help.topic, name="help-topic"),
 ]

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from hsmapp.account_admin import AccountAdmin, preformatted, pretty_json
-from kmsapp import key_facts, registry
+from kmsapp import arns, denials, key_facts, registry
 from kmsapp.iam import principals
 from kmsapp.key_store_admin import CustomKeyStoreAdmin
 from kmsapp.models import (
@@ -463,6 +463,7 @@ class AuditEventAdmin(AccountAdmin):
         "principal",
         "way_in",
         "outcome",
+        "why",
         "resource",
         "request_id",
         "record",
@@ -487,6 +488,20 @@ class AuditEventAdmin(AccountAdmin):
     @admin.display(description="outcome", ordering="error_code")
     def outcome(self, row: AuditEvent) -> str:
         return row.error_code or "Answered"
+
+    @admin.display(description="why")
+    def why(self, row: AuditEvent) -> str:
+        """The policy simulator, asked what a denial was about; it shows keys of the Region that is chosen there."""
+        denied = denials.read(str(row.event.get("errorMessage") or ""))
+        arn = arns.parse(denied.resource) if denied else None
+        if denied is None or arn is None or arn.account != row.account or not arn.resource.startswith("key/"):
+            return "-"
+        address = reverse(
+            "console:key-simulator",
+            args=[arn.resource.removeprefix("key/")],
+            query={"principal": denied.principal, "action": denied.action},
+        )
+        return format_html('<a href="{}">Policy simulator</a> (Region {})', address, arn.region)
 
     @admin.display(description="whole record")
     def record(self, row: AuditEvent) -> str:

@@ -157,6 +157,8 @@ def _selection(post: QueryDict, before: list[str], lookups: Lookups) -> list[str
     """What is ticked on this page of the table, and what was ticked on its other pages before."""
     shown, ticked = set(post.getlist("shown")), set(post.getlist("principal"))
     chosen = (set(before) - shown) | ticked
+    if lookups.principals_denied:
+        return before  # nothing was shown to choose from
     return [person["Arn"] for person in lookups.principals if person["Arn"] in chosen]
 
 

@@ -10,7 +10,7 @@ from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from console import statuses
+from console import simulation, statuses
 
 register = template.Library()
 
@@ -49,6 +49,21 @@ def moment(time: datetime.datetime | None, zone: bool = True) -> SafeString | st
     utc = time.astimezone(datetime.UTC)
     text = f"{utc:%B} {utc.day}, {utc:%Y, %H:%M}" + (" (UTC+00:00)" if zone else "")
     return format_html('<time datetime="{}">{}</time>', utc.isoformat(), text)
+
+
+@register.simple_tag
+def duration(seconds: int) -> str:
+    """Show a length of time: 1 hour, 90 minutes."""
+    unit, count = ("hour", seconds // 3600) if seconds % 3600 == 0 else ("minute", seconds // 60)
+    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
+
+
+@register.simple_tag(takes_context=True)
+def why(context: dict[str, Any], sentence: str) -> SafeString | str:
+    """Offer the policy simulator beside a denial, where it is about a key of the caller's account and Region."""
+    caller = context.get("caller")
+    address = simulation.address_of(sentence, caller) if caller else ""
+    return format_html('<a class="button neutral" href="{}">Why?</a>', address) if address else ""
 
 
 register.filter("key_type", statuses.key_type)

@@ -243,6 +243,7 @@ def test_the_navigation_pane_has_the_key_stores_below_their_kind(alice: User) ->
         "Customer managed keys",
         *("Custom key stores", "AWS CloudHSM key stores"),
         *("CloudHSM", "Clusters"),
+        *("Identities", "Users", "Roles", "Groups", "Policies"),
         "Help",
     ]
     assert '<a href="/key-stores/" aria-current="page">AWS CloudHSM key stores</a>' in pane

@@ -74,6 +74,7 @@ def _principals(request: ConsoleRequest, selected: list[str], lookups: Lookups) 
         pages = Pages(pages.last, len(found), PRINCIPALS_ON_A_PAGE)
     return {
         "principals": pages.cut(found),
+        "principals_denied": lookups.principals_denied,
         "found": len(found),
         "all": len(lookups.principals),
         "pages": pages,

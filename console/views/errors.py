@@ -8,13 +8,19 @@ from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
+from console.explanations import explained
 from console.pages import page
 from console.remedies import remedy
 from kmsapp.errors import KmsError
 
 log = logging.getLogger(__name__)
 
-NOT_FOUND_CODES = {"NotFoundException", "CustomKeyStoreNotFoundException", "CloudHsmResourceNotFoundException"}
+NOT_FOUND_CODES = {
+    "NotFoundException",
+    "NoSuchEntityException",
+    "CustomKeyStoreNotFoundException",
+    "CloudHsmResourceNotFoundException",
+}
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -45,12 +51,28 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return HttpResponse(render_to_string("console/errors/500.html"), status=500)
 
 
+def access_denied(request: HttpRequest, error: KmsError) -> HttpResponse:
+    """What was missing, in AWS's sentence and in other words, and the way to the policy simulator."""
+    title = "Access denied"
+    return page(
+        request,
+        "errors/access_denied.html",
+        title=title,
+        crumbs=[(title, "")],
+        section="",
+        status=403,
+        error=error,
+        missing=explained(error.message),
+        remedy=remedy(error.code),
+    )
+
+
 def refusal(request: HttpRequest, error: KmsError) -> HttpResponse:
     """Show an answer of KMS that no view handled: its message, its name and what to do."""
     if error.code in NOT_FOUND_CODES:
         status, title = 404, "Not found"
     elif error.code == "AccessDeniedException":
-        status, title = 403, "Not allowed"
+        return access_denied(request, error)
     else:
         status, title = error.status, "The call was refused"
     return page(

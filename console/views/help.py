@@ -15,6 +15,7 @@ TOPICS = {
     "adding-an-hsm": "Adding an HSM",
     "troubleshooting-a-key-store": "Troubleshooting a custom key store",
     "key-policies": "Key policies",
+    "permissions": "Permissions, and why a call was denied",
     "tags": "Tagging keys",
 }
 

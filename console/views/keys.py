@@ -165,6 +165,7 @@ def key(request: ConsoleRequest, key_id: str) -> HttpResponse:
         tags=answer["Tags"],
         store=answer["CustomKeyStore"],
         policy=policy_text.highlighted(answer["Policy"]) if tab == "policy" else "",
+        denied=answer.get("Denied", {}),
         tabs=TABS,
         tab=tab,
     )

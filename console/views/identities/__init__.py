@@ -1,0 +1,1 @@
+"""Users, roles, groups and policies: IAM's pages, each call through dispatch."""

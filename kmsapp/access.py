@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from kmsapp import arns, cross_account, denials, grant_rules, grants, ids, key_facts
 from kmsapp.call import Call
+from kmsapp.caller import Caller
 from kmsapp.condition_keys import ConditionKeys
 from kmsapp.errors import AccessDeniedException, InvalidArnException, NotFoundException
 from kmsapp.grant_rules import Terms
@@ -29,6 +30,8 @@ CIPHERTEXT_DENIED = (
     "or you are not allowed to access."
 )
 
+
+RETIRE_GRANT = "kms:RetireGrant"
 
 # What has no key
 
@@ -113,43 +116,6 @@ def key_of_ciphertext(call: Call, account_id: str, key_id: str, action: str) -> 
     return found
 
 
-def key_of_grant(call: Call, identifier: str) -> KeyFacts:
-    """The key on which a grant is to be retired, of whatever account: who may do that, the grant says (`retirement`).
-
-    identifier: key id or key ARN. Raises: NotFoundException, InvalidArnException; AccessDeniedException for a key of
-    another account that does not exist, as for one whose grants are none of the caller's.
-    """
-    named = _named(call, identifier, aliases=False)
-    found = _find(named)
-    if found is None and named.account != call.caller.account:
-        raise denials.foreign(call, "kms:RetireGrant", identifier)
-    if found is None:
-        raise _not_found(named)
-    return found
-
-
-def retirement(call: Call, key: KeyFacts, grant_id: str, grant: Terms | None) -> None:
-    """Authorize kms:RetireGrant of a grant on the key.
-
-    Whom the grant names needs no policy; others of an account that may retire it need one (delegation by IAM).
-    grant: None if the key has none of this id. Raises: NotFoundException, AccessDeniedException.
-    """
-    action = "kms:RetireGrant"
-    _note(call, key, action)
-    if grant is None and key.account == call.caller.account:
-        raise NotFoundException(f"Grant ID {grant_id} not found")
-    if grant is None:
-        raise denials.foreign(call, action, key.arn)
-    decision = decide(call, key, action)
-    if decision.outcome is Outcome.EXPLICIT_DENY:
-        raise denials.denial(call, decision, action, key.arn)
-    if grant_rules.may_retire(grant, call.caller):
-        return
-    if call.caller.account not in grant_rules.accounts_that_retire(grant, key.account):
-        raise denials.foreign(call, action, key.arn)
-    account(call, action, key.arn)
-
-
 def more(call: Call, found: KeyFacts, action: str) -> None:
     """Authorize a further action on a key that has been found. Raises: AccessDeniedException."""
     _authorize(call, found, action, shown=found.arn)
@@ -187,13 +153,21 @@ def decide(call: Call, found: KeyFacts, action: str, *, alias: str = "") -> Deci
     call.granted_by = ""
     if decision.outcome is not Outcome.IMPLICIT_DENY:
         return decision
-    grant = grants.covering(call, found, action, iam_allows=decision.found.identity is not None)
+    grant = grants.covering(call, found, action, iam_allows=_is_allowed_by_own_account(decision))
     if not grant:
         return decision
     decision = evaluate(request, replace(policies, grant=grant))
     if decision.outcome is Outcome.ALLOW:
         call.granted_by = grant
     return decision
+
+
+def _is_allowed_by_own_account(decision: Decision) -> bool:
+    """Whether identity policies allow it, and neither a boundary nor a session limits it."""
+    found, policies = decision.found, decision.policies
+    if policies.boundary is not None and found.boundary is None:
+        return False
+    return found.identity is not None and (not policies.session or found.session is not None)
 
 
 def _by_policies(call: Call, found: KeyFacts, action: str, *, alias: str = "") -> tuple[Decision, Request, Policies]:
@@ -231,6 +205,51 @@ def _note(call: Call, found: KeyFacts, action: str) -> None:
     call.checked.append(action)
     if found.arn not in call.resources:
         call.resources.append(found.arn)
+
+
+# Retiring grants
+
+
+def key_of_grant(call: Call, identifier: str) -> KeyFacts:
+    """Find the key on which a grant is to be retired, of whatever account: the grant says who may (`retirement`).
+
+    identifier: key id or key ARN. Raises: NotFoundException, InvalidArnException; AccessDeniedException for a key of
+    another account that does not exist, as for one whose grants are none of the caller's.
+    """
+    named = _named(call, identifier, aliases=False)
+    found = _find(named)
+    if found is not None:
+        return found
+    if named.account == call.caller.account:
+        raise _not_found(named)
+    raise denials.foreign(call, RETIRE_GRANT, identifier)
+
+
+def retirement(call: Call, found: KeyFacts, grant_id: str, grant: Terms | None) -> None:
+    """Authorize kms:RetireGrant of a grant on the key.
+
+    Whom the grant names needs no policy that allows it; others of an account that may retire it need one. Key policies
+    have no say. https://docs.aws.amazon.com/kms/latest/developerguide/grant-delete.html
+    grant: None if the key has none of this id. Raises: NotFoundException, AccessDeniedException.
+    """
+    if grant is None and found.account == call.caller.account:
+        raise NotFoundException(f"Grant ID {grant_id} not found")
+    if grant is None or not _has_to_do_with(grant, found, call.caller):
+        raise denials.foreign(call, RETIRE_GRANT, found.arn)
+    _, request, policies = _by_policies(call, found, RETIRE_GRANT)
+    decision = evaluate(
+        replace(request, resource_account=call.caller.account),
+        replace(policies, key_policy=None, key_policy_principals=None),
+    )
+    is_named = grant_rules.may_retire(grant, call.caller)
+    if decision.outcome is Outcome.EXPLICIT_DENY or not (is_named or decision.is_allowed):
+        raise denials.denial(call, decision, RETIRE_GRANT, found.arn)
+    _note(call, found, RETIRE_GRANT)
+
+
+def _has_to_do_with(grant: Terms, found: KeyFacts, caller: Caller) -> bool:
+    accounts = grant_rules.accounts_that_retire(grant, found.account)
+    return caller.account in accounts or grant_rules.may_retire(grant, caller)
 
 
 # Key identifiers

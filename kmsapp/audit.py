@@ -25,7 +25,7 @@ from typing import IO, Any
 from django.conf import settings
 
 from hsmapp import clock
-from kmsapp import ids
+from kmsapp import arns, ids
 from kmsapp.call import Call
 from kmsapp.caller import Caller
 from kmsapp.errors import KmsError
@@ -67,7 +67,7 @@ def event(call: Call, *, error: KmsError | None = None, response: Event | None =
         "requestID": call.request_id,
         "eventID": ids.new_uuid(),
         "readOnly": call.read_only,
-        "resources": [_resource(caller.account, arn) for arn in call.resources],
+        "resources": [_resource(arn) for arn in call.resources],
         "eventType": "AwsApiCall",
         "managementEvent": True,
         "recipientAccountId": caller.account,
@@ -82,10 +82,9 @@ def event(call: Call, *, error: KmsError | None = None, response: Event | None =
     return record
 
 
-def _resource(account: str, arn: str) -> Event:
-    if arn.startswith("arn:aws:iam:"):
-        return {"accountId": arn.split(":")[4], "type": "AWS::IAM::Role", "ARN": arn}
-    return {"accountId": account, "type": "AWS::KMS::Key", "ARN": arn}
+def _resource(arn: str) -> Event:
+    kind = "AWS::IAM::Role" if arn.startswith("arn:aws:iam:") else "AWS::KMS::Key"
+    return {"accountId": arns.account_of(arn), "type": kind, "ARN": arn}
 
 
 def _user_identity(call: Call) -> Event:

@@ -27,7 +27,7 @@ from kmsapp import demo_policies, dispatch, ids, key_store_jobs
 from kmsapp.call import Call
 from kmsapp.caller import Caller
 from kmsapp.iam import credentials as access_keys
-from kmsapp.models import Account, CustomKeyStore, Group, InlinePolicy, KmsKey, Role, User
+from kmsapp.models import Account, CustomKeyStore, Group, KmsKey, Role, User
 from kmsapp.models.key_stores import ConnectionState
 from kmsapp.operations import key_creation, key_store_changes
 from kmsapp.operations.key_store_changes import KMSUSER
@@ -65,7 +65,6 @@ PEOPLE = (
 )
 # Role -> the accounts whose people it trusts, as far as their own policies let them assume it.
 ROLES = {"KMSAdminRole": (ACCOUNT,), "ExampleRole": (ACCOUNT,), "AuditorRole": (ACCOUNT, OTHER_ACCOUNT)}
-SWITCHERS = {"alice": f"arn:aws:iam::{ACCOUNT}:role/*", "carol": f"arn:aws:iam::{ACCOUNT}:role/AuditorRole"}
 # In credentials.json, where every object has a user name, which a root user has not.
 ROOT = "<root>"
 HSM_TYPE = "hsm1.medium"
@@ -306,8 +305,6 @@ def _people() -> list[Person]:
         people = [_person(name, account_id, is_staff=is_staff) for name, account_id, is_staff in PEOPLE]
         Group.objects.get(account_id=ACCOUNT, name="KeyUsers").users.set(User.objects.filter(user_name="bob"))
         demo_policies.give(ACCOUNT, OTHER_ACCOUNT)
-        for name, role_arn in SWITCHERS.items():
-            _let_switch(User.objects.get(user_id=user_id(name)), role_arn)
         return people + [_root(account_id) for account_id in (ACCOUNT, OTHER_ACCOUNT)]
 
 
@@ -332,12 +329,6 @@ def _let_in(user: User, name: str) -> Person:
     user.access_keys.all().delete()
     access_key_id, secret = access_keys.create_access_key(user)
     return Person(user.account_id, name, password, access_key_id, secret)
-
-
-def _let_switch(user: User, role_arn: str) -> None:
-    statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": role_arn}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2)
-    InlinePolicy.objects.update_or_create(user=user, name="SwitchRole", defaults={"document": document})
 
 
 def _trust_policy(accounts: tuple[str, ...]) -> str:

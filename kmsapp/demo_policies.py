@@ -1,7 +1,7 @@
 """What the demo's people may do: alice everything, bob and carol use keys, the auditor reads, mallory nothing.
 
 carol's own account allows her to use keys of the first account; that alone is not enough, and the example key's policy
-does not name her account.
+does not name her account. What it does let her do is switch to the auditor's role.
 """
 
 from __future__ import annotations
@@ -30,12 +30,10 @@ def give(account: str, other_account: str) -> None:
         ManagedPolicy.objects.get(account=AWS, name=ADMINISTRATOR)
     )
     _inline(Group.objects.get(account_id=account, name="KeyUsers"), "LookAtKeysAndStores", _LOOK)
-    _inline(
-        User.objects.get(account_id=other_account, user_name="carol"),
-        "UseKeysOfExampleCorp",
-        _USE,
-        resource=f"arn:aws:kms:*:{account}:key/*",
-    )
+    carol = User.objects.get(account_id=other_account, user_name="carol")
+    _inline(carol, "UseKeysOfExampleCorp", _USE, resource=f"arn:aws:kms:*:{account}:key/*")
+    auditor = Role.objects.get(account_id=account, name="AuditorRole")  # which trusts her account, too
+    _inline(carol, "SwitchToAuditorRole", ["sts:AssumeRole"], resource=auditor.arn)
     _inline(
         Role.objects.get(account_id=account, name="KMSAdminRole"),
         "AdministerKeys",
@@ -43,7 +41,7 @@ def give(account: str, other_account: str) -> None:
     )
     _inline(Role.objects.get(account_id=account, name="ExampleRole"), "LookAtKeysAndStores", _LOOK)
     _inline(
-        Role.objects.get(account_id=account, name="AuditorRole"),
+        auditor,
         "ReadOnly",
         ["kms:Describe*", "kms:Get*", "kms:List*", "cloudhsm:Describe*", "iam:Get*", "iam:List*"],
     )

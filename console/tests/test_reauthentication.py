@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from django.test import Client
 
@@ -9,10 +11,14 @@ from console import reauthentication
 from console.sign_in_limits import TRIES_FROM_ONE_ADDRESS
 from console.testing import ACCOUNT, MovedClock, key_store, person, signed_in_client
 from hsmapp import clock
-from kmsapp.models import AuditEvent, CustomKeyStore, User
+from kmsapp.models import AuditEvent, CustomKeyStore, InlinePolicy, User
 
 pytestmark = pytest.mark.django_db
 PASSWORD, NEW = "Correct horse 1", "Battery staple 2"
+MAY_USE_KEY_STORES = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": ["kms:*", "cloudhsm:*"], "Resource": "*"}],
+}
 ADMIN = "/admin/kmsapp/customkeystore/"
 CHANGE = "/password/"
 
@@ -22,6 +28,7 @@ def alice() -> User:
     user = person("alice", password=PASSWORD)
     user.is_staff = True
     user.save()
+    InlinePolicy.objects.create(name="key-stores", user=user, document=json.dumps(MAY_USE_KEY_STORES))
     return user
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from typing import Any, NoReturn
 from urllib.parse import quote
 
 from kmsapp.errors import LimitExceededException, MalformedPolicyDocumentException
 from kmsapp.iam import principals
 from kmsapp.iam.principals import UnknownPrincipalError
+from kmsapp.policy.documents import Kind, parse
+from kmsapp.policy.errors import PolicyError
 
 MOST_MANAGED = 6144
 MOST_TRUST = 2048
@@ -33,12 +33,7 @@ def encoded(document: str) -> str:
 
 def require_identity_policy(document: str) -> None:
     """Refuse what is no policy of a user, group or role. Raises MalformedPolicyDocumentException."""
-    for statement in _statements(document):
-        if "Principal" in statement or "NotPrincipal" in statement:
-            raise MalformedPolicyDocumentException("Policy document should not specify a principal.")
-        for element in ("Action", "Resource"):
-            if element not in statement and f"Not{element}" not in statement:
-                raise MalformedPolicyDocumentException(f"Policy statement must contain {element.lower()}s.")
+    _require(document, Kind.IDENTITY)
 
 
 def require_managed_policy(document: str) -> None:
@@ -53,13 +48,8 @@ def require_trust_policy(document: str) -> dict[str, str]:
 
     Raises: MalformedPolicyDocumentException, LimitExceededException.
     """
-    for statement in _statements(document):
-        if "Resource" in statement or "NotResource" in statement:
-            raise MalformedPolicyDocumentException("Has prohibited field Resource")
-        if not statement.get("Principal") and not statement.get("NotPrincipal"):
-            raise MalformedPolicyDocumentException("Missing required field Principal")
-        if "Action" not in statement and "NotAction" not in statement:
-            raise MalformedPolicyDocumentException("Missing required field Action")
+    _require_json(document)
+    _require(document, Kind.TRUST)
     if size(document) > MOST_TRUST:
         raise LimitExceededException(f"Cannot exceed quota for ACLSizePerRole: {MOST_TRUST}")
     try:
@@ -68,25 +58,16 @@ def require_trust_policy(document: str) -> dict[str, str]:
         raise MalformedPolicyDocumentException(f'Invalid principal in policy: "AWS":"{error.principal}"') from error
 
 
-def _statements(document: str) -> Iterator[dict[str, Any]]:
-    parsed = _parsed(document)
-    statements = parsed.get("Statement") if isinstance(parsed, dict) else None
-    if isinstance(statements, dict):
-        statements = [statements]
-    if not isinstance(statements, list) or not statements:
-        raise MalformedPolicyDocumentException("Syntax errors in policy.")
-    for statement in statements:
-        if not isinstance(statement, dict) or statement.get("Effect") not in ("Allow", "Deny"):
-            raise MalformedPolicyDocumentException("Syntax errors in policy.")
-        yield statement
-
-
-def _parsed(document: str) -> Any:
+def _require(document: str, kind: Kind) -> None:
     try:
-        return json.loads(document, parse_constant=_refuse_constant)
+        parse(document, kind)
+    except PolicyError as error:
+        raise MalformedPolicyDocumentException(error.aws_message) from error
+
+
+def _require_json(document: str) -> None:
+    """Of trust policies alone IAM says in words of its own that they are no JSON."""
+    try:
+        json.loads(document)
     except (ValueError, RecursionError) as error:
         raise MalformedPolicyDocumentException("This policy contains invalid Json") from error
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value")

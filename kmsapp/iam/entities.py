@@ -25,7 +25,7 @@ from kmsapp.errors import (
 from kmsapp.models import Account, Group, ManagedPolicy, Role, User
 
 Entity = TypeVar("Entity", User, Group, Role)
-Context = Mapping[str, str]
+Context = Mapping[str, str]  # condition keys that only the operation knows
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ def create_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     recording.note(call, params)
     account, name, path = call.caller.account, params["PolicyName"], params.get("Path") or "/"
     arn = f"arn:aws:iam::{account}:policy{path}{name}"
-    access.account(call, "iam:CreatePolicy", resource=arn, context=tag_rules.requested(params.get("Tags")))
+    access.account(call, "iam:CreatePolicy", resource=arn)
     documents.require_managed_policy(params["PolicyDocument"])
     tags, now = tag_rules.with_tags({}, params.get("Tags")), clock.now()
     response: dict[str, Any] = {}
@@ -264,7 +264,7 @@ def _entities(
 def tag_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """https://docs.aws.amazon.com/IAM/latest/APIReference/API_TagPolicy.html"""
     recording.note(call, params)
-    policy = find_own(call, "iam:TagPolicy", params["PolicyArn"], tag_rules.requested(params["Tags"]))
+    policy = find_own(call, "iam:TagPolicy", params["PolicyArn"])
     with call.change():
         policy = locked(policy)
         policy.tags = tag_rules.with_tags(policy.tags, params["Tags"])

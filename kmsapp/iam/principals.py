@@ -1,9 +1,9 @@
 """Who the ARNs of a policy's Principal are: noted by unique id when the policy is put, shown by ARN when it is read.
 
 AWS keeps the unique id of a user or role in place of its ARN. So whoever was deleted stays in the policy as that id,
-a namesake made later is not trusted, and one that was renamed still is. The same two steps serve trust policies and key
-policies: `resolve` what `named` finds when the policy is put, keep what it gives beside the document, and show, and
-decide by, what `shown` makes of the two.
+a namesake made later is not trusted, and one that was renamed still is. The same steps serve trust policies and key
+policies: `resolve` what `named` finds when the policy is put, and keep what it gives beside the document; show what
+`shown` makes of the two, and decide by what `in_force` makes of them.
 Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
 """
 
@@ -67,8 +67,23 @@ def shown(document_text: str, recorded: Mapping[str, str], *, current: Mapping[s
     """
     if current is None:
         current = current_arns(recorded.values())
-    changed = {arn: current.get(unique_id, unique_id) for arn, unique_id in recorded.items()}
-    changed = {arn: now for arn, now in changed.items() if now != arn}
+    return _rewritten(document_text, {arn: current.get(unique_id, unique_id) for arn, unique_id in recorded.items()})
+
+
+def in_force(document_text: str, recorded: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """The document to decide by, and the unique ids of its principals by the ARNs that stand in it.
+
+    Whoever was renamed stands there by the new ARN. Whoever is gone stays as it was, with an id that nobody has now: no
+    caller matches it, not even a namesake, and the document keeps the form that was checked.
+    """
+    current = current_arns(recorded.values())
+    now = {arn: current.get(unique_id, arn) for arn, unique_id in recorded.items()}
+    return _rewritten(document_text, now), {now[arn]: unique_id for arn, unique_id in recorded.items()}
+
+
+def _rewritten(document_text: str, now: Mapping[str, str]) -> str:
+    """The document with other names of its principals, by those that they have in it."""
+    changed = {arn: new for arn, new in now.items() if new != arn}
     if not changed:
         return document_text
     document = json.loads(document_text)

@@ -56,7 +56,7 @@ def create_role(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html"""
     recording.note(call, params)
     name, path, boundary_arn = params["RoleName"], params.get("Path") or "/", params.get("PermissionsBoundary")
-    context = tag_rules.requested(params.get("Tags")) | boundaries.requested(boundary_arn)
+    context = boundaries.requested(boundary_arn)
     access.account(call, "iam:CreateRole", resource=ROLE.arn(call, path, name), context=context)
     boundary, tags = boundaries.find(call, boundary_arn), tag_rules.with_tags({}, params.get("Tags"))
     trust = params["AssumeRolePolicyDocument"]
@@ -159,7 +159,7 @@ def delete_role(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 def tag_role(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """https://docs.aws.amazon.com/IAM/latest/APIReference/API_TagRole.html"""
     recording.note(call, params)
-    role = ROLE.find(call, "iam:TagRole", params["RoleName"], tag_rules.requested(params["Tags"]))
+    role = ROLE.find(call, "iam:TagRole", params["RoleName"])
     with call.change():
         role = ROLE.locked(role)
         role.tags = tag_rules.with_tags(role.tags, params["Tags"])

@@ -39,8 +39,3 @@ def without_tags(tags: Mapping[str, str], keys: Iterable[str]) -> dict[str, str]
 def entries(tags: Mapping[str, str]) -> list[dict[str, str]] | None:
     """https://docs.aws.amazon.com/IAM/latest/APIReference/API_Tag.html; None, so no member, without tags."""
     return [{"Key": key, "Value": tags[key]} for key in sorted(tags)] or None
-
-
-def requested(added: TagList | None) -> dict[str, str]:
-    """Condition keys of a request that brings tags."""
-    return {f"aws:RequestTag/{tag['Key']}": tag["Value"] for tag in added or ()}

@@ -9,8 +9,11 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-conditio
 
 from __future__ import annotations
 
+import logging
+
 from kmsapp import arns
 from kmsapp.call import Call
+from kmsapp.compiled_policies import compiled
 from kmsapp.condition_keys import ConditionKeys, Value
 from kmsapp.errors import AccessDeniedException
 from kmsapp.iam import identity_policies
@@ -18,6 +21,9 @@ from kmsapp.iam.session_requests import SessionRequest
 from kmsapp.models import Role
 from kmsapp.policy import evaluation
 from kmsapp.policy.documents import Document, Kind
+from kmsapp.policy.errors import PolicyError
+
+logger = logging.getLogger(__name__)
 
 ASSUME, TAG, SET_SOURCE_IDENTITY = "sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"
 
@@ -33,7 +39,9 @@ def require(call: Call, role_arn: str, request: SessionRequest) -> Role:
     if request.own_source_identity and call.caller.source_identity not in ("", request.source_identity):
         # The identity that began a chain of roles stays with it.
         raise _denied(call, SET_SOURCE_IDENTITY, role_arn)
-    trust = identity_policies.named(role.name, role.trust_policy, Kind.TRUST).document
+    trust = _trust_policy(role)
+    if trust is None:
+        raise _denied(call, ASSUME, role_arn)
     keys = _keys(call, role, request)
     for action in _actions(request):
         if not _decide(call, role, trust, action, keys).is_allowed:
@@ -48,6 +56,15 @@ def _find(role_arn: str) -> Role | None:
         return None
     role = Role.objects.filter(account_id=arn.account, name=arn.name).first()
     return role if role is not None and role.arn == role_arn else None
+
+
+def _trust_policy(role: Role) -> Document | None:
+    """The role's trust policy; None for one that was damaged since it was stored: it trusts nobody."""
+    try:
+        return compiled(role.trust_policy, Kind.TRUST)
+    except PolicyError:
+        logger.exception("the trust policy of %s does not parse: nobody is trusted", role.arn)
+        return None
 
 
 def _actions(request: SessionRequest) -> list[str]:

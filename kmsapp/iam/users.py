@@ -39,7 +39,7 @@ def create_user(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateUser.html"""
     recording.note(call, params)
     name, path, boundary_arn = params["UserName"], params.get("Path") or "/", params.get("PermissionsBoundary")
-    context = tag_rules.requested(params.get("Tags")) | boundaries.requested(boundary_arn)
+    context = boundaries.requested(boundary_arn)
     access.account(call, "iam:CreateUser", resource=USER.arn(call, path, name), context=context)
     boundary, tags = boundaries.find(call, boundary_arn), tag_rules.with_tags({}, params.get("Tags"))
     response: dict[str, Any] = {}
@@ -124,7 +124,7 @@ def _require_nothing_of(user: User) -> None:
 def tag_user(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """https://docs.aws.amazon.com/IAM/latest/APIReference/API_TagUser.html"""
     recording.note(call, params)
-    user = USER.find(call, "iam:TagUser", params["UserName"], tag_rules.requested(params["Tags"]))
+    user = USER.find(call, "iam:TagUser", params["UserName"])
     with call.change():
         user = USER.locked(user)
         user.tags = tag_rules.with_tags(user.tags, params["Tags"])

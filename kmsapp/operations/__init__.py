@@ -36,6 +36,7 @@ MODULES = (
     "kmsapp.iam.inline_policies",
     "kmsapp.iam.boundaries",
     "kmsapp.iam.account_details",
+    "kmsapp.iam.simulation",
     "kmsapp.iam.passwords",
 )
 

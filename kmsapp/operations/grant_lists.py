@@ -6,9 +6,9 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from kmsapp import access, grant_principals, grant_rules, paging
+from kmsapp import access, denials, grant_principals, grant_rules, paging
 from kmsapp.call import Call
-from kmsapp.errors import AccessDeniedException, ValidationException
+from kmsapp.errors import ValidationException
 from kmsapp.models import Grant
 from kmsapp.operations import grant_parameters
 from kmsapp.registry import operation
@@ -53,10 +53,7 @@ def _require_own(call: Call, principal: str) -> None:
     """Refuse a principal of another account before telling whether it exists."""
     parts = principal.split(":")
     if len(parts) >= 6 and parts[4] != call.caller.account:
-        raise AccessDeniedException(
-            f"User: {call.caller.principal_arn} is not authorized to perform: kms:ListRetirableGrants on resource: "
-            f"{principal} because no resource-based policy allows the kms:ListRetirableGrants action"
-        )
+        raise denials.foreign(call, "kms:ListRetirableGrants", principal)
 
 
 def _refuse_services(params: dict[str, Any], principal: str, service: str) -> None:

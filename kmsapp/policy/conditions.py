@@ -153,14 +153,16 @@ def pattern(one: Template) -> _Fits:
     return fits
 
 
+_COLON = re.compile(r"\$\{[^{}]*\}|:")
+
+
 def _arn_like(values: _Values) -> _Fits:
     return any_of([_one_arn(text, values.has_variables) for text in values.texts])
 
 
 def _one_arn(text: str, has_variables: bool) -> _Fits:
     """Each of the six parts by itself: an asterisk does not reach across a colon, save in the last part."""
-    # The colon of a variable's name is none of the ARN's.
-    parts = re.split(r":(?![^{}]*\})", text, maxsplit=5) if has_variables else text.split(":", 5)
+    parts = _arn_parts(text) if has_variables else text.split(":", 5)
     if len(parts) != 6:
         return lambda value, context: False
     matchers = [pattern(template(part, enabled=has_variables)) for part in parts]
@@ -170,6 +172,13 @@ def _one_arn(text: str, has_variables: bool) -> _Fits:
         return len(found) == 6 and all(matches(part, context) for matches, part in zip(matchers, found, strict=True))
 
     return fits
+
+
+def _arn_parts(text: str) -> list[str]:
+    """The six parts; the colon of a variable's name is none of the ARN's."""
+    colons = [match.start() for match in _COLON.finditer(text) if match.group() == ":"][:5]
+    begins = [0, *(colon + 1 for colon in colons)]
+    return [text[begin:end] for begin, end in zip(begins, [*colons, len(text)], strict=True)]
 
 
 def _compared(parse: Callable[[str], Any], what: str, compare: Callable[[Any, Any], bool]) -> _Compile:

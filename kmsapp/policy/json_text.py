@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from kmsapp.policy.errors import SYNTAX, Path, PolicyError
 
-_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
+# The closing quotation mark may be missing, so that what is no JSON takes no longer than what is.
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 _OPENING, _CLOSING = ("{", "["), ("}", "]")
 _MOST_DIGITS = 1000
 # No part of a policy lies deeper than a value of a condition; what is deeper is wrong, and is found above it.
@@ -113,8 +115,7 @@ def offset_of(text: str, path: Path) -> int:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
         raise _RefusedError(f"{_shown(twice)} stands twice in one object.", twice, twice=True)
     return members
 
@@ -143,7 +144,7 @@ def _require_characters(text: str, document: Any) -> None:
 
 def _offset_of(text: str, error: _RefusedError) -> int:
     if not error.twice:
-        return next((match.start() for match in _TOKEN.finditer(text) if match.group() == error.token), 0)
+        return next((match.start() for match in _TOKEN.finditer(text) if match.group().startswith(error.token)), 0)
     seen: set[Path] = set()
     try:
         for path, offset in places(text):

@@ -13,11 +13,11 @@ from typing import Any
 
 from kmsapp.policy.errors import INVALID_PRINCIPALS, NO_PRINCIPAL, SYNTAX, FaultError, Path
 
-_ACCOUNT = re.compile(r"(?:arn:aws:iam::)?(\d{12})(?::root)?")
+_ACCOUNT = re.compile(r"(?:arn:aws:iam::)?(\d{12})(?::root)?", re.ASCII)
 _IDENTITY = re.compile(r"arn:aws:iam::\d{12}:(?:user|role)/(?:[!-)+->@-~]+/)?[\w+=,.@-]+", re.ASCII)
 _SESSION = re.compile(r"arn:aws:sts::\d{12}:(?:assumed-role/[\w+=,.@-]+|federated-user)/[\w+=,.@-]+", re.ASCII)
 _SERVICE = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*\.amazonaws\.com")
-_FEDERATED = re.compile(r"arn:aws:iam::\d{12}:(?:saml|oidc)-provider/\S+|[a-z0-9-]+(?:\.[a-z0-9-]+)+")
+_FEDERATED = re.compile(r"arn:aws:iam::\d{12}:(?:saml|oidc)-provider/\S+|[a-z0-9-]+(?:\.[a-z0-9-]+)+", re.ASCII)
 _UNIQUE_ID = re.compile(r"A(?:IDA|ROA)[A-Z0-9]+")
 
 
@@ -68,7 +68,7 @@ class Principals:
             return Grade.ROLE if ":role/" in caller.arn else Grade.CALLER
         if caller.role_arn in self.arns and _is_same(caller.role_arn, caller):
             return Grade.ROLE
-        if caller.unique_ids and self._names_under_an_old_name(caller):
+        if caller.unique_ids and caller.unique_id and self._names_under_an_old_name(caller):
             return Grade.ROLE if caller.role_arn else Grade.CALLER
         return Grade.CALLER if caller.arn in self.others else Grade.NONE
 

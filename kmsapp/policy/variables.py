@@ -20,7 +20,7 @@ class FoldedContext(Mapping[str, str | Sequence[str]]):
     """A Context that is one already, so that nobody has to fold it: it may be built at the first question."""
 
 
-_VARIABLE = re.compile(r"\$\{(?:([*?$])|([^{}$,']+?)\s*(?:,\s*'([^']*)')?)\}")
+_VARIABLE = re.compile(r"\$\{(?:([*?$])|([^{}$,']+)(?:,\s*'([^']*)')?)\}")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def template(text: str, *, enabled: bool, start: int = 0) -> Template:
     for match in _VARIABLE.finditer(text, start):
         parts.append((text[end : match.start()], True))
         special, key, default = match.groups()
-        parts.append((special, False) if special else _Variable(key.lower(), default))
+        parts.append((special, False) if special else _Variable(key.strip().lower(), default))
         end = match.end()
     parts.append((text[end:], True))
     return Template(tuple(part for part in parts if not isinstance(part, tuple) or part[0]))

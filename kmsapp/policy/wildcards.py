@@ -75,6 +75,9 @@ def _split(pieces: Iterable[Piece]) -> list[_Segment]:
     for text, is_pattern in pieces:
         for character in text:
             if is_pattern and character == "*":
+                if len(segments) > 1 and all(token is _ONE for token in segments[-1]):
+                    # Between two asterisks question marks alone say how many characters there are at least.
+                    segments[-2].extend(segments.pop())
                 segments.append([])
             else:
                 segments[-1].append(_ONE if is_pattern and character == "?" else character)
@@ -86,15 +89,17 @@ class _Segment:
 
     def __init__(self, tokens: list[object]):
         self.width = len(tokens)
-        self._tokens = tokens
-        self._before = next((index for index, token in enumerate(tokens) if token is not _ONE), self.width)
-        after = next((index for index, token in enumerate(reversed(tokens)) if token is not _ONE), self.width)
-        self._core = tokens[self._before : max(self.width - after, self._before)]
-        self._after = self.width - self._before - len(self._core)
-        self._core_text = None if _ONE in self._core else "".join(map(str, self._core))
-        self.text = self._core_text if len(self._core) == self.width else None  # without question marks
+        self.text = "".join(map(str, tokens)) if _ONE not in tokens else None  # without question marks
+        if self.text is not None:
+            return
+        known = [index for index, token in enumerate(tokens) if token is not _ONE] or [self.width]
+        self._before = known[0]
+        core = tokens[self._before : known[-1] + 1]
+        self._after = self.width - self._before - len(core)
+        self._core_text = None if _ONE in core else "".join(map(str, core))
+        self._core_width = len(core)
         self._runs = _runs(tokens)
-        self._bits = _bits(self._core) if self._core_text is None else {}
+        self._bits = _bits(core) if self._core_text is None else {}
 
     def is_at(self, value: str, position: int) -> bool:
         """Whether the value, which is long enough, has the segment at this position."""
@@ -106,6 +111,8 @@ class _Segment:
         """The first position from start on at which the whole segment stands before end, or -1."""
         if end - start < self.width:
             return -1
+        if self.text is not None:
+            return value.find(self.text, start, end)
         start, end = start + self._before, end - self._after
         if self._core_text is not None:
             found = value.find(self._core_text, start, end)
@@ -115,11 +122,11 @@ class _Segment:
 
     def _shift_and(self, value: str, start: int, end: int) -> int:
         # Bit i of state: the core's first i + 1 tokens match what ends at this character.
-        bits, wild, state, complete = self._bits, self._bits[""], 0, 1 << (len(self._core) - 1)
+        bits, wild, state, complete = self._bits, self._bits[""], 0, 1 << (self._core_width - 1)
         for position in range(start, end):
             state = (state << 1 | 1) & bits.get(value[position], wild)
             if state & complete:
-                return position - len(self._core) + 1
+                return position - self._core_width + 1
         return -1
 
 
@@ -140,5 +147,13 @@ def _bits(tokens: list[object]) -> dict[str, int]:
     places: dict[str, list[int]] = {"": []}
     for index, token in enumerate(tokens):
         places.setdefault("" if token is _ONE else str(token), []).append(index)
-    wild = sum(1 << index for index in places[""])
-    return {character: wild | sum(1 << index for index in found) for character, found in places.items()}
+    masks = {character: _mask(found, len(tokens)) for character, found in places.items()}
+    return {character: masks[""] | mask for character, mask in masks.items()}
+
+
+def _mask(places: list[int], width: int) -> int:
+    """The number with these bits set, in time linear in its width."""
+    octets = bytearray(width // 8 + 1)
+    for place in places:
+        octets[place >> 3] |= 1 << (place & 7)
+    return int.from_bytes(octets, "little")

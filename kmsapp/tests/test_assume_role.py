@@ -160,11 +160,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "InvalidParameterValue",
         "The specified transitive tag key must be included in the requested tags.",
     ),
-    "no JSON": ({"Policy": "{"}, "MalformedPolicyDocumentException", ""),
+    "no JSON": ({"Policy": "{"}, "MalformedPolicyDocumentException", "."),
     "a policy with a principal": (
         {"Policy": document(allow(Principal="*", Resource="*"))},
         "MalformedPolicyDocumentException",
-        "",
+        ".",
     ),
     "2,049 characters of policy": ({"Policy": " " * 2049}, "ValidationException", "less than or equal to 2048"),
     "eleven managed policies": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -30,7 +31,7 @@ from kmsapp.errors import (
     NotFoundException,
 )
 from kmsapp.errors import ValidationException as Invalid
-from kmsapp.models import AuditEvent, Grant, KmsKey, Role, User
+from kmsapp.models import AuditEvent, Grant, InlinePolicy, KmsKey, Role, User
 from kmsapp.tests.installations import DATABASE_COPY
 from kmsapp.tests.people import ALICE, BOB, CAROL, MALLORY, call
 
@@ -538,33 +539,97 @@ def test_a_marker_is_of_one_list() -> None:
 # Retiring and revoking
 
 
-def test_who_retires_a_grant() -> None:
-    """The retiring principal, the grantee with RetireGrant, the account; of other accounts, those the grant names."""
-    carol = CAROL.principal_arn
-    by_id: dict[str, tuple[Caller, dict[str, Any], bool]] = {
-        "the retiring principal": (CAROL, {"RetiringPrincipal": carol}, True),
-        "the grantee with RetireGrant": (
-            CAROL,
-            {"GranteePrincipal": carol, "Operations": ["Decrypt", "RetireGrant"]},
-            True,
-        ),
-        "the grantee without": (CAROL, {"GranteePrincipal": carol}, False),
-        "another account": (CAROL, {}, False),
-        "the issuing account": (ALICE, {"GranteePrincipal": carol, "RetiringPrincipal": carol}, True),
-        "a named account": (CAROL, {"RetiringPrincipal": f"arn:aws:iam::{demo.OTHER_ACCOUNT}:root"}, True),
-    }
-    for sentence, (caller, asked, allowed) in by_id.items():
-        for how in ("pair", "token"):
-            made = create(**asked)
-            pair = {"KeyId": ARN, "GrantId": made["GrantId"]}
-            given = pair if how == "pair" else {"GrantToken": made["GrantToken"]}
-            if allowed:
-                assert call("RetireGrant", caller, **given) == {}, sentence
-            else:
-                with pytest.raises(AccessDeniedException):
-                    call("RetireGrant", caller, **given)
-                    pytest.fail(sentence)
-            assert Grant.objects.filter(grant_id=made["GrantId"]).exists() is not allowed, sentence
+CAROLS_ACCOUNT = f"arn:aws:iam::{demo.OTHER_ACCOUNT}:root"
+BY_GRANT = {"GranteePrincipal": CAROL.principal_arn, "RetiringPrincipal": CAROL.principal_arn}
+AS_GRANTEE = {"GranteePrincipal": CAROL.principal_arn, "Operations": ["Decrypt", "RetireGrant"]}
+TO_ACCOUNT = {"RetiringPrincipal": CAROLS_ACCOUNT}
+OWN_ROOT = Caller(demo.ACCOUNT, demo.REGION, f"{ACCOUNT}:root", demo.ACCOUNT, principal_type="Root")
+CAROLS_ROOT = Caller(demo.OTHER_ACCOUNT, demo.REGION, CAROLS_ACCOUNT, demo.OTHER_ACCOUNT, principal_type="Root")
+# who asks, the grant, the Effect of an IAM policy of theirs about kms:RetireGrant, whether they may
+RETIRERS: dict[str, tuple[Caller, dict[str, Any], str, bool]] = {
+    "the retiring principal": (CAROL, {"RetiringPrincipal": CAROL.principal_arn}, "", True),
+    "the retiring principal, denied by IAM": (CAROL, {"RetiringPrincipal": CAROL.principal_arn}, "Deny", False),
+    "the grantee with RetireGrant": (CAROL, AS_GRANTEE, "", True),
+    "the grantee with RetireGrant, denied by IAM": (CAROL, AS_GRANTEE, "Deny", False),
+    "the grantee without": (CAROL, {"GranteePrincipal": CAROL.principal_arn}, "Allow", False),
+    "another account": (CAROL, {}, "Allow", False),
+    "another account's root user": (CAROLS_ROOT, {}, "", False),
+    "root of the issuing account": (OWN_ROOT, BY_GRANT, "", True),
+    "somebody of the issuing account": (MALLORY, BY_GRANT, "", False),
+    "somebody of the issuing account, by IAM": (MALLORY, BY_GRANT, "Allow", True),
+    "root of a named account": (CAROLS_ROOT, TO_ACCOUNT, "", True),
+    "somebody of a named account": (CAROL, TO_ACCOUNT, "", False),
+    "somebody of a named account, by IAM": (CAROL, TO_ACCOUNT, "Allow", True),
+}
+
+
+@pytest.mark.parametrize("how", ["pair", "token"])
+@pytest.mark.parametrize(("caller", "asked", "effect", "allowed"), RETIRERS.values(), ids=RETIRERS)
+def test_who_retires_a_grant(caller: Caller, asked: dict[str, Any], effect: str, allowed: bool, how: str) -> None:
+    made = create(**asked)
+    if effect:
+        give_policy(caller, effect, "kms:RetireGrant")
+    given = {"KeyId": ARN, "GrantId": made["GrantId"]} if how == "pair" else {"GrantToken": made["GrantToken"]}
+    if allowed:
+        assert call("RetireGrant", caller, **given) == {}
+    else:
+        with pytest.raises(AccessDeniedException):
+            call("RetireGrant", caller, **given)
+    assert Grant.objects.exists() is not allowed
+
+
+def give_policy(caller: Caller, effect: str, *actions: str) -> None:
+    """Give a user an IAM policy of one statement on all keys."""
+    document = {"Version": "2012-10-17", "Statement": [{"Effect": effect, "Action": actions, "Resource": "*"}]}
+    user = User.objects.get(user_id=caller.principal_id)
+    InlinePolicy.objects.create(user=user, name="given", document=json.dumps(document))
+
+
+def take_policies(caller: Caller) -> None:
+    """Leave a user without any policy."""
+    user = User.objects.get(user_id=caller.principal_id)
+    user.managed_policies.clear()
+    user.inline_policies.all().delete()
+    user.groups.clear()
+    epochs.raise_epoch(caller.account)
+
+
+def test_a_grant_to_another_account_is_used_by_whom_that_account_allows() -> None:
+    take_policies(CAROL)
+    for grantee in (CAROL.principal_arn, CAROLS_ACCOUNT):
+        made = create(GranteePrincipal=grantee, Operations=["DescribeKey"])
+        with pytest.raises(AccessDeniedException):
+            call("DescribeKey", CAROL, KeyId=ARN)
+        give_policy(CAROL, "Allow", "kms:DescribeKey")
+        assert call("DescribeKey", CAROL, KeyId=ARN)["KeyMetadata"]["Arn"] == ARN
+        call("RevokeGrant", KeyId=KEY, GrantId=made["GrantId"])
+        with pytest.raises(AccessDeniedException):
+            call("DescribeKey", CAROL, KeyId=ARN)
+        take_policies(CAROL)
+
+
+def test_a_policy_that_denies_is_stronger_than_a_grant() -> None:
+    create(GranteePrincipal=MALLORY.principal_arn, Operations=["DescribeKey"])
+    assert call("DescribeKey", MALLORY, KeyId=ARN)["KeyMetadata"]["Arn"] == ARN
+    give_policy(MALLORY, "Deny", "kms:Describe*")
+    with pytest.raises(AccessDeniedException, match="explicit deny"):
+        call("DescribeKey", MALLORY, KeyId=ARN)
+
+
+def test_grants_are_made_listed_and_revoked_by_whom_policies_allow() -> None:
+    made = create(GranteePrincipal=MALLORY.principal_arn)
+    for operation, params in (
+        ("CreateGrant", {"GranteePrincipal": MALLORY.principal_arn, "Operations": ["Decrypt"]}),
+        ("ListGrants", {}),
+        ("RevokeGrant", {"GrantId": made["GrantId"]}),
+        ("RevokeGrant", {"GrantId": "0" * 64}),
+    ):
+        with pytest.raises(AccessDeniedException):
+            call(operation, MALLORY, KeyId=ARN, **params)
+    with pytest.raises(AccessDeniedException):
+        call("ListRetirableGrants", MALLORY, RetiringPrincipal=MALLORY.principal_arn)
+    give_policy(MALLORY, "Allow", "kms:ListRetirableGrants")
+    assert call("ListRetirableGrants", MALLORY, RetiringPrincipal=MALLORY.principal_arn)["Grants"] == []
 
 
 def test_another_account_is_not_told_which_keys_and_grants_there_are() -> None:
@@ -573,7 +638,6 @@ def test_another_account_is_not_told_which_keys_and_grants_there_are() -> None:
         (ARN, made["GrantId"]),
         (ARN, ids.new_grant_id()),
         (ARN.replace("1234abcd", "00000000"), made["GrantId"]),
-        (ARN.replace(f"key/{KEY}", "alias/ExampleKey"), made["GrantId"]),
     ):
         with pytest.raises(AccessDeniedException) as raised:
             call("RetireGrant", CAROL, KeyId=key, GrantId=grant_id)

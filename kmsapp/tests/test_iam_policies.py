@@ -19,13 +19,20 @@ from kmsapp.tests.people import ALICE, CAROL
 pytestmark = pytest.mark.django_db
 
 ARN = f"arn:aws:iam::{ACCOUNT}:policy/team/UseKeys"
-KINDS = {"User": "alice", "Group": "KeyUsers", "Role": "Deputy"}
+KINDS = {"User": "zoe", "Group": "KeyUsers", "Role": "Deputy"}
+
+
+def allowing(**elements: str) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Allow", **elements}})
+
+
 OTHER = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}})
 
 
 @pytest.fixture(autouse=True)
 def world(monkeypatch: pytest.MonkeyPatch) -> None:
     fill(monkeypatch)
+    iam("CreateUser", UserName="zoe")
     iam("CreateGroup", GroupName="KeyUsers")
     iam("CreateRole", RoleName="Deputy", AssumeRolePolicyDocument=trust(ACCOUNT))
     iam("CreatePolicy", PolicyName="UseKeys", Path="/team/", PolicyDocument=POLICY, Description="to use keys")
@@ -55,11 +62,19 @@ def test_names_are_unique_without_regard_to_case_and_path() -> None:
 
 
 REFUSED = {
-    "no JSON": ("{", "This policy contains invalid Json"),
-    "no statement": ("{}", "Syntax errors in policy."),
+    "no JSON": ("{", "Syntax errors in policy."),
+    "no statement": ('{"Version": "2012-10-17"}', "Syntax errors in policy."),
     "a principal": (trust(ACCOUNT), "Policy document should not specify a principal."),
-    "no action": ('{"Statement": {"Effect": "Allow", "Resource": "*"}}', "Policy statement must contain actions."),
-    "no resource": ('{"Statement": {"Effect": "Allow", "Action": "*"}}', "Policy statement must contain resources."),
+    "no action": (allowing(Resource="*"), "Policy statement must contain actions."),
+    "no resource": (allowing(Action="*"), "Policy statement must contain resources."),
+    "an old version": (
+        POLICY.replace("2012-10-17", "2008-10-17"),
+        "Policy document must be version 2012-10-17 or greater.",
+    ),
+    "an action of no service": (
+        allowing(Action="Encrypt", Resource="*"),
+        "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.",
+    ),
 }
 
 
@@ -80,15 +95,15 @@ def test_a_document_is_refused_everywhere_with(text: str, message: str) -> None:
 def test_documents_have_largest_sizes_without_their_white_space() -> None:
     spaced = POLICY + " " * 20_000
     iam("CreatePolicy", PolicyName="spaced", PolicyDocument=spaced)
-    long = json.dumps({"Statement": {"Effect": "Allow", "Action": "kms:*", "Resource": "a" * 6144}})
+    long = allowing(Action="kms:*", Resource="arn:aws:kms:*:*:" + "a" * 6144)
     too_long = ("LimitExceeded", "Cannot exceed quota for PolicySize: 6144")
     assert refused(lambda: iam("CreatePolicy", PolicyName="long", PolicyDocument=long)) == too_long
     assert refused(lambda: iam("CreatePolicyVersion", PolicyArn=ARN, PolicyDocument=long)) == too_long
-    half = json.dumps({"Statement": {"Effect": "Allow", "Action": "kms:*", "Resource": "a" * 1024}})
-    iam("PutUserPolicy", UserName="alice", PolicyName="one", PolicyDocument=half)
-    over = refused(lambda: iam("PutUserPolicy", UserName="alice", PolicyName="two", PolicyDocument=half))
-    assert over == ("LimitExceeded", "Maximum policy size of 2048 bytes exceeded for user alice")
-    assert iam("ListUserPolicies", UserName="alice")["PolicyNames"] == ["one"]
+    half = allowing(Action="kms:*", Resource="arn:aws:kms:*:*:" + "a" * 1000)
+    iam("PutUserPolicy", UserName="zoe", PolicyName="one", PolicyDocument=half)
+    over = refused(lambda: iam("PutUserPolicy", UserName="zoe", PolicyName="two", PolicyDocument=half))
+    assert over == ("LimitExceeded", "Maximum policy size of 2048 bytes exceeded for user zoe")
+    assert iam("ListUserPolicies", UserName="zoe")["PolicyNames"] == ["one"]
 
 
 def test_a_policy_has_five_versions_at_most_and_numbers_are_not_given_twice() -> None:
@@ -161,10 +176,10 @@ def test_what_is_not_there_or_another_accounts_can_not_be_attached() -> None:
     theirs = f"arn:aws:iam::{CAROL.account}:policy/theirs"
     iam("CreatePolicy", CAROL, PolicyName="theirs", PolicyDocument=POLICY)
     for arn in (theirs, f"arn:aws:iam::{ACCOUNT}:policy/UseKeys", "arn:aws:iam::aws:policy/Nothing"):
-        answer = refused(lambda arn=arn: iam("AttachUserPolicy", UserName="alice", PolicyArn=arn))  # type: ignore[misc]
+        answer = refused(lambda arn=arn: iam("AttachUserPolicy", UserName="zoe", PolicyArn=arn))  # type: ignore[misc]
         assert answer == ("NoSuchEntity", f"Policy {arn} does not exist or is not attachable.")
         answer = refused(
-            lambda arn=arn: iam("PutUserPermissionsBoundary", UserName="alice", PermissionsBoundary=arn)  # type: ignore[misc]
+            lambda arn=arn: iam("PutUserPermissionsBoundary", UserName="zoe", PermissionsBoundary=arn)  # type: ignore[misc]
         )
         assert answer == ("NoSuchEntity", f"Scope ARN: {arn} does not exist or is not attachable.")
         assert refused(lambda arn=arn: iam("GetPolicy", PolicyArn=arn))[0] == "NoSuchEntity"  # type: ignore[misc]
@@ -209,7 +224,7 @@ def test_a_boundary_is_put_shown_counted_and_deleted(kind: str) -> None:
 
 
 def test_a_user_and_a_role_are_made_with_a_boundary() -> None:
-    user = iam("CreateUser", UserName="zoe", PermissionsBoundary=ARN)["User"]
+    user = iam("CreateUser", UserName="zora", PermissionsBoundary=ARN)["User"]
     role = iam("CreateRole", RoleName="r", AssumeRolePolicyDocument=trust(ACCOUNT), PermissionsBoundary=ADMINISTRATOR)
     assert user["PermissionsBoundary"]["PermissionsBoundaryArn"] == ARN
     assert role["Role"]["PermissionsBoundary"]["PermissionsBoundaryArn"] == ADMINISTRATOR
@@ -287,10 +302,10 @@ def test_tags_of_a_policy_come_and_go() -> None:
 @pytest.mark.parametrize(
     ("operation", "params"),
     [
-        ("AttachUserPolicy", {"UserName": "alice", "PolicyArn": ARN}),
-        ("AttachUserPolicy", {"UserName": "alice", "PolicyArn": ADMINISTRATOR}),
+        ("AttachUserPolicy", {"UserName": "zoe", "PolicyArn": ARN}),
+        ("AttachUserPolicy", {"UserName": "zoe", "PolicyArn": ADMINISTRATOR}),
         ("PutRolePolicy", {"RoleName": "Deputy", "PolicyName": "own", "PolicyDocument": POLICY}),
-        ("AddUserToGroup", {"GroupName": "KeyUsers", "UserName": "alice"}),
+        ("AddUserToGroup", {"GroupName": "KeyUsers", "UserName": "zoe"}),
         ("CreatePolicyVersion", {"PolicyArn": ARN, "PolicyDocument": OTHER, "SetAsDefault": True}),
     ],
 )
@@ -302,11 +317,11 @@ def test_what_anybody_may_is_asked_anew_after_a_change(operation: str, params: d
 
 
 def test_the_whole_account_is_told_in_pages() -> None:
-    iam("AddUserToGroup", GroupName="KeyUsers", UserName="alice")
-    iam("AttachUserPolicy", UserName="alice", PolicyArn=ARN)
+    iam("AddUserToGroup", GroupName="KeyUsers", UserName="zoe")
+    iam("AttachUserPolicy", UserName="zoe", PolicyArn=ARN)
     iam("PutGroupPolicy", GroupName="KeyUsers", PolicyName="own", PolicyDocument=POLICY)
     whole = iam("GetAccountAuthorizationDetails", Filter=["User", "Group", "Role", "LocalManagedPolicy"])
-    (user,), (group,), (role,) = whole["UserDetailList"], whole["GroupDetailList"], whole["RoleDetailList"]
+    (_, user), (group,), (role,) = whole["UserDetailList"], whole["GroupDetailList"], whole["RoleDetailList"]
     assert user["GroupList"] == ["KeyUsers"] and user["AttachedManagedPolicies"][0]["PolicyArn"] == ARN
     assert unquote(group["GroupPolicyList"][0]["PolicyDocument"]) == POLICY and role["RoleName"] == "Deputy"
     (policy,) = whole["Policies"]
@@ -319,12 +334,12 @@ def test_the_whole_account_is_told_in_pages() -> None:
         if not page["IsTruncated"]:
             break
         marker = {"Marker": page["Marker"]}
-    assert found == 4 + len(aws_managed.POLICIES)
+    assert found == 5 + len(aws_managed.POLICIES)
 
 
 def test_an_account_has_no_alias_and_a_summary() -> None:
     assert iam("ListAccountAliases") == {"AccountAliases": [], "IsTruncated": False}
     summary = iam("GetAccountSummary")["SummaryMap"]
     counted = {name: summary[name] for name in ("Users", "Groups", "Roles", "Policies", "PolicyVersionsInUse")}
-    assert counted == dict.fromkeys(counted, 1)
+    assert counted == {**dict.fromkeys(counted, 1), "Users": 2}
     assert (summary["AccessKeysPerUserQuota"], summary["VersionsPerPolicyQuota"]) == (2, 5)

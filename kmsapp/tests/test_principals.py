@@ -133,3 +133,19 @@ def test_whoever_was_renamed_is_shown_by_the_new_arn_and_an_account_by_its_root(
 def test_lines_stay_lines() -> None:
     text = json.dumps(json.loads(policy(ACCOUNT)), indent=2)
     assert principals.shown(text, {ACCOUNT: ACCOUNT}) == json.dumps(json.loads(policy(ROOT)), indent=2)
+
+
+def test_a_decision_is_made_by_the_arns_of_now_and_by_ids_that_nobody_has_of_those_who_are_gone() -> None:
+    text = policy(ALICE, ROLE, SESSION)
+    recorded = principals.resolve(principals.named(text))
+    assert principals.in_force(text, recorded) == (text, recorded)
+    user = User.objects.get(user_id="AIDAALICE")
+    user.user_name = "alicia"
+    user.save()
+    make_alice("AIDANEWALICE")
+    Role.objects.get(role_id="AROAADMIN").delete()
+    make_role("AROANEWADMIN")
+    alicia = f"arn:aws:iam::{ACCOUNT}:user/staff/alicia"
+    decided, unique_ids = principals.in_force(text, recorded)
+    assert json.loads(decided) == json.loads(policy(alicia, ROLE, SESSION))
+    assert unique_ids == {alicia: "AIDAALICE", ROLE: "AROAADMIN"}

@@ -42,6 +42,9 @@ ACCESS_KEYS = {
         expires_at=datetime.datetime(2100, 1, 1, tzinfo=datetime.UTC),
     ),
 }
+ACCESS_KEYS["ASIAEXPIRED"] = dataclasses.replace(
+    ACCESS_KEYS["ASIASESSION"], expires_at=datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+)
 
 
 @dataclasses.dataclass
@@ -91,10 +94,11 @@ def signed_environ(
     access_key_id: str = "AKIDALICE",
     secret: str = SECRET,
     content_type: str = JSON,
+    token: str | None = None,
 ) -> dict[str, Any]:
     headers = {"Content-Type": content_type} | ({"X-Amz-Target": target} if target is not None else {})
     request = botocore.awsrequest.AWSRequest("POST", "http://127.0.0.1:8000/", headers=headers, data=body)
-    credentials = botocore.credentials.Credentials(access_key_id, secret)
+    credentials = botocore.credentials.Credentials(access_key_id, secret, token)
     botocore.auth.SigV4Auth(credentials, service, "us-west-2").add_auth(request)
     environ = environ_of(body, content_type)
     for name, value in request.headers.items():
@@ -145,5 +149,5 @@ def send(environ: dict[str, Any], operations: Operations | None = None) -> Answe
     return Answer(int(status.partition(" ")[0]), {name.lower(): value for name, value in headers}, body)
 
 
-def sts_environ(body: bytes = CALLER_IDENTITY, **signing: str) -> dict[str, Any]:
+def sts_environ(body: bytes = CALLER_IDENTITY, **signing: Any) -> dict[str, Any]:
     return signed_environ(body, target=None, service="sts", content_type=FORM, **signing)

@@ -20,6 +20,7 @@ from kmsapp.caller import Caller
 Problems = dict[str, str]  # id of the field -> sentence
 Pairs = list[tuple[str, str]]
 
+OPERATION = "console:SimulateKeyAccess"
 MOST_PAIRS = 20
 LONGEST_TEXT = 2048
 CLOCK = "%Y-%m-%dT%H:%M"

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
+from console import simulation
 from console.tests import walk
 from console.tests.test_browser_walk import open_page
 from kmsapp import dispatch
@@ -25,7 +26,18 @@ USE_KEYS = """{
     {"Effect": "Allow", "Action": ["kms:Encrypt", "kms:Decrypt", "kms:DescribeKey"], "Resource": "*"}
   ]
 }"""
-CAN_SIMULATE = dispatch.is_built("console:SimulateKeyAccess")
+LOCKED_OUT = """{
+  "Version": "2012-10-17",
+  "Statement": [
+    {
+      "Effect": "Allow",
+      "Principal": {"AWS": "arn:aws:iam::111122223333:user/mallory"},
+      "Action": "kms:*",
+      "Resource": "*"
+    }
+  ]
+}"""
+CAN_SIMULATE = dispatch.is_built(simulation.OPERATION)
 NARROW = {"viewport": {"width": 400, "height": 800}}
 
 
@@ -159,7 +171,7 @@ def test_the_key_policy_is_edited_and_a_lockout_refused(scripted: walk.Watched) 
     editor.fill(WRONG_POLICY)
     expect(page.locator("#policy-status")).to_contain_text("Line 5, column 7")
     scripted.look("key-policy-edit-wrong")
-    editor.fill(before.replace(":root", ":user/mallory"))
+    editor.fill(LOCKED_OUT)
     walk.press(scripted, "Save changes")
     expect(page.get_by_role("alert").filter(has_text="will not allow you to update the key policy")).to_be_visible()
     scripted.look("key-policy-edit-lockout")

@@ -22,7 +22,6 @@ OUTCOMES = {
     "explicitDeny": "would be explicitly denied to",
     "implicitDeny": "would not be allowed to",
 }
-SIMULATION = "console:SimulateKeyAccess"
 # The buttons that add an empty row of fields.
 ROWS = {"context": "encryption context", "condition": "condition"}
 
@@ -38,7 +37,7 @@ def simulator(request: ConsoleRequest, key_id: str) -> HttpResponse:
     error: KmsError | None = None
     if is_asked and not problems:
         try:
-            answer = dispatch.call(request.caller, SIMULATION, question.parameters(key_id))
+            answer = dispatch.call(request.caller, simulation.OPERATION, question.parameters(key_id))
         except KmsError as refused:
             error = refused
     return page(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.http import HttpRequest
 
 from console import sessions
@@ -22,7 +23,6 @@ from console.sign_in_limits import Try
 from kmsapp.models import User
 
 FIELD = "current_password"
-PROOF_SECONDS = 5 * 60
 ENTER, WRONG = "Enter your password to go on.", "The password is wrong."
 TOO_MANY = "Too many tries. Wait five minutes, and then try again."
 
@@ -40,7 +40,7 @@ NOT_NEEDED, NEEDED = Proof(is_asked=False), Proof(is_asked=True)
 
 
 def proof_of(request: HttpRequest, *, is_submitted: bool = True) -> Proof:
-    """Look at the password that was posted, if one is needed. A right one is a proof for the next five minutes.
+    """Look at the password that was posted, if one is needed. A right one is a proof for the next minutes.
 
     is_submitted: False for a post that leads to the form instead of coming from it.
     """
@@ -70,4 +70,5 @@ def check(request: HttpRequest, password: str) -> Proof:
 
 
 def _is_fresh(request: HttpRequest) -> bool:
-    return bool(0 <= sessions.now() - request.session.get(sessions.PROVED_AT, 0) < PROOF_SECONDS)
+    age = sessions.now() - request.session.get(sessions.PROVED_AT, 0)
+    return bool(0 <= age < settings.PROOF_MINUTES * 60)

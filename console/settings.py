@@ -45,10 +45,10 @@ def env_list(name: str, default: str) -> list[str]:
     return [part.strip() for part in env_text(name, default).split(",") if part.strip()]
 
 
-def env_positive(name: str, default: int) -> int:
+def env_at_least(name: str, default: int, *, lowest: int) -> int:
     number = env_int(name, default)
-    if number < 1:
-        raise ImproperlyConfigured(f"{name} is {number}. Set it to a whole number from 1 on.")
+    if number < lowest:
+        raise ImproperlyConfigured(f"{name} is {number}. Set it to a whole number from {lowest} on.")
     return number
 
 
@@ -187,8 +187,11 @@ CSRF_COOKIE_SECURE = TLS
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 # A sign-in lasts 12 hours, as AWS's does, and less if nothing is done for an hour (console/sessions.py).
-SESSION_HOURS = env_positive("CASEMATE_SESSION_HOURS", 12)
-SESSION_IDLE_MINUTES = env_positive("CASEMATE_SESSION_IDLE_MINUTES", 60)
+SESSION_HOURS = env_at_least("CASEMATE_SESSION_HOURS", 12, lowest=1)
+SESSION_IDLE_MINUTES = env_at_least("CASEMATE_SESSION_IDLE_MINUTES", 60, lowest=1)
+# How old the last proof of the password may be before what disconnects or deletes (console/reauthentication.py); 0 asks
+# each time.
+PROOF_MINUTES = env_at_least("CASEMATE_PROOF_MINUTES", 5, lowest=0)
 SESSION_COOKIE_AGE = SESSION_HOURS * 3600  # seconds
 CSRF_COOKIE_HTTPONLY = True  # htmx sends the token from the page, not from the cookie
 SECURE_CONTENT_TYPE_NOSNIFF = True

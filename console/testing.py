@@ -116,14 +116,14 @@ def kms_key(store: CustomKeyStore, *, alias: str = "", **fields: Any) -> KmsKey:
 
 
 class MovedClock:
-    """Wall time that a test moves: `hsmapp.clock.now` answers what it says."""
+    """Wall time that stands still until a test moves it: `hsmapp.clock.now` answers what it says."""
 
     def __init__(self) -> None:
-        self.ahead = datetime.timedelta()
+        self._now = datetime.datetime.now(datetime.UTC)
 
     def forward(self, **how_far: float) -> None:
         """timedelta's own arguments, such as minutes=5."""
-        self.ahead += datetime.timedelta(**how_far)
+        self._now += datetime.timedelta(**how_far)
 
     def now(self) -> datetime.datetime:
-        return datetime.datetime.now(datetime.UTC) + self.ahead
+        return self._now

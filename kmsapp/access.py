@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 from kmsapp import arns, cross_account, denials, grant_rules, grants, ids, key_facts
 from kmsapp.call import Call
 from kmsapp.caller import Caller
-from kmsapp.condition_keys import ConditionKeys
+from kmsapp.condition_keys import ConditionKeys, Value
 from kmsapp.errors import AccessDeniedException, InvalidArnException, NotFoundException
 from kmsapp.grant_rules import Terms
 from kmsapp.iam import identity_policies
+from kmsapp.iam.identity_policies import NOTHING_CARRIED, Carried
 from kmsapp.key_facts import KeyFacts
 from kmsapp.policy.evaluation import Decision, Outcome, Policies, Request, evaluate
 
@@ -143,13 +144,32 @@ def would_allow(call: Call, action: str, key_as_it_would_be: KeyFacts) -> bool:
     return _by_policies(call, key_as_it_would_be, action)[0].outcome is Outcome.ALLOW
 
 
-def decide(call: Call, found: KeyFacts, action: str, *, alias: str = "") -> Decision:
+def explain(
+    call: Call, found: KeyFacts, action: str, *, more: Mapping[str, Value], without_identity_policies: bool
+) -> Decision:
+    """The decision on a call that nobody made. more: condition keys that its request would have.
+
+    without_identity_policies: its caller is of another account, whose policies are not to be read.
+    """
+    carried = NOTHING_CARRIED if without_identity_policies else None
+    return decide(call, found, action, more=more, carried=carried)
+
+
+def decide(
+    call: Call,
+    found: KeyFacts,
+    action: str,
+    *,
+    alias: str = "",
+    more: Mapping[str, Value] | None = None,
+    carried: Carried | None = None,
+) -> Decision:
     """What policies and grants say of the caller's action on the key.
 
-    alias: the alias name by which the request names the key, for kms:RequestAlias.
-    Sets call.granted_by to the grant that allowed it, or to "".
+    alias: the alias name by which the request names the key, for kms:RequestAlias. carried: instead of what the
+    caller carries. Sets call.granted_by to the grant that allowed it, or to "".
     """
-    decision, request, policies = _by_policies(call, found, action, alias=alias)
+    decision, request, policies = _by_policies(call, found, action, alias=alias, more=more, carried=carried)
     call.granted_by = ""
     if decision.outcome is not Outcome.IMPLICIT_DENY:
         return decision
@@ -170,9 +190,18 @@ def _is_allowed_by_own_account(decision: Decision) -> bool:
     return found.identity is not None and (not policies.session or found.session is not None)
 
 
-def _by_policies(call: Call, found: KeyFacts, action: str, *, alias: str = "") -> tuple[Decision, Request, Policies]:
+def _by_policies(
+    call: Call,
+    found: KeyFacts,
+    action: str,
+    *,
+    alias: str = "",
+    more: Mapping[str, Value] | None = None,
+    carried: Carried | None = None,
+) -> tuple[Decision, Request, Policies]:
     caller = call.caller
-    carried = identity_policies.of(caller)
+    if carried is None:
+        carried = identity_policies.of(caller)
     request = Request(
         principal_arn=caller.principal_arn,
         principal_id=caller.identity_id,
@@ -180,7 +209,7 @@ def _by_policies(call: Call, found: KeyFacts, action: str, *, alias: str = "") -
         action=action,
         resource=found.arn,
         resource_account=found.account,
-        context=ConditionKeys(call, carried.tags, action=action, key=found, request_alias=alias),
+        context=ConditionKeys(call, carried.tags, action=action, key=found, request_alias=alias, more=more),
     )
     policies = Policies(
         key_policy=found.key_policy,

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from kmsapp.call import Call
 from kmsapp.errors import AccessDeniedException
-from kmsapp.policy.evaluation import Decision, Outcome
+from kmsapp.policy import explanation
+from kmsapp.policy.evaluation import Decision
 
 _SENTENCE = re.compile(
     r"User: (?P<principal>arn:\S+) is not authorized to perform: (?P<action>[a-z0-9]+:[A-Za-z]+)"
@@ -29,20 +30,13 @@ class Denied:
 
 def denial(call: Call, decision: Decision, action: str, resource: str) -> AccessDeniedException:
     """The exception for a decision that is no ALLOW."""
-    return AccessDeniedException(f"{_beginning(call, action, resource)} {_because(decision, action)}")
+    return AccessDeniedException(f"{_beginning(call, action, resource)} {explanation.because(decision)}")
 
 
 def foreign(call: Call, action: str, resource: str) -> AccessDeniedException:
     """For another account's key, whether it exists or not."""
     because = f"because no resource-based policy allows the {action} action"
     return AccessDeniedException(f"{_beginning(call, action, resource)} {because}")
-
-
-def _because(decision: Decision, action: str) -> str:
-    if decision.outcome is Outcome.EXPLICIT_DENY:
-        kind = str(decision.policy_type)
-        return f"with an explicit deny in {'an' if kind[0] in 'aeiou' else 'a'} {kind}"
-    return f"because no {decision.missing} allows the {action} action"
 
 
 def _beginning(call: Call, action: str, resource: str) -> str:

@@ -273,7 +273,7 @@ PAGES = {
         else {}
     ),
 }
-LOOKS = {"": {}, "-dark": {"color_scheme": "dark"}, "-narrow": NARROW}
+LOOKS: dict[str, dict[str, Any]] = {"": {}, "-dark": {"color_scheme": "dark"}, "-narrow": NARROW}
 
 
 @pytest.mark.parametrize("suffix", LOOKS)

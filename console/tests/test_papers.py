@@ -9,7 +9,7 @@ import pytest
 from kmsapp import dispatch, service_models
 from kmsapp.testing import ROOT
 
-TITLES = {"AWS KMS": "kms", "AWS CloudHSM v2": "cloudhsm", "AWS STS": "sts"}
+TITLES = {"AWS KMS": "kms", "AWS CloudHSM v2": "cloudhsm", "AWS STS": "sts", "AWS IAM": "iam"}
 OPERATION = re.compile(r"\b[A-Z][A-Za-z]+\b")
 
 

@@ -19,6 +19,7 @@ MAY_USE_KEY_STORES = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Action": ["kms:*", "cloudhsm:*"], "Resource": "*"}],
 }
+PROOF_SECONDS = 5 * 60
 ADMIN = "/admin/kmsapp/customkeystore/"
 CHANGE = "/password/"
 
@@ -59,7 +60,7 @@ def state(store: CustomKeyStore) -> str:
 
 
 def test_who_has_just_signed_in_is_not_asked(client: Client, store: CustomKeyStore, time: MovedClock) -> None:
-    time.forward(seconds=reauthentication.PROOF_SECONDS - 5)
+    time.forward(seconds=PROOF_SECONDS - 5)
     assert "Your password" not in client.get(page_of(store)).content.decode()
     assert client.post(page_of(store)).status_code == 302
     assert state(store) == "DISCONNECTING"
@@ -70,7 +71,7 @@ def test_an_old_session_is_asked_before_a_disconnect(
     client: Client, store: CustomKeyStore, time: MovedClock, headers: dict[str, str]
 ) -> None:
     opened = client.get(page_of(store)).content.decode()
-    time.forward(seconds=reauthentication.PROOF_SECONDS)
+    time.forward(seconds=PROOF_SECONDS)
     assert 'name="current_password"' not in opened, "the page was opened before"
     for entered, sentence in (("", reauthentication.ENTER), ("wrong", reauthentication.WRONG)):
         answer = client.post(page_of(store), {"current_password": entered}, headers=headers)

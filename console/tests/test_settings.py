@@ -14,7 +14,7 @@ from kmsapp.testing import ROOT
 SHOW = "import json; from console import settings; print(json.dumps([getattr(settings, name) for name in {names}]))"
 HOSTS = ["DEBUG", "ALLOWED_HOSTS"]
 COOKIES = ["SESSION_COOKIE_NAME", "SESSION_COOKIE_SECURE", "CSRF_COOKIE_NAME", "CSRF_COOKIE_SECURE"]
-LIFE = ["SESSION_COOKIE_AGE", "SESSION_HOURS", "SESSION_IDLE_MINUTES"]
+LIFE = ["SESSION_COOKIE_AGE", "SESSION_HOURS", "SESSION_IDLE_MINUTES", "PROOF_MINUTES"]
 
 
 def settings_with(data: Path, names: list[str], **variables: str) -> Any:
@@ -43,12 +43,14 @@ def test_cookies_are_bound_to_the_host_where_there_is_tls(tmp_path: Path) -> Non
 
 
 def test_how_long_a_session_lasts_can_be_set(tmp_path: Path) -> None:
-    assert settings_with(tmp_path, LIFE) == [12 * 3600, 12, 60]
+    assert settings_with(tmp_path, LIFE) == [12 * 3600, 12, 60, 5]
     names = {"CASEMATE_SESSION_HOURS": "1", "CASEMATE_SESSION_IDLE_MINUTES": "5"}
-    assert settings_with(tmp_path, LIFE, **names) == [3600, 1, 5]
+    assert settings_with(tmp_path, LIFE, **names) == [3600, 1, 5, 5]
     for name in names:
         assert f"{name} is 0." in settings_with(tmp_path, LIFE, **{name: "0"})
         assert f"{name} is 'long'." in settings_with(tmp_path, LIFE, **{name: "long"})
+    assert settings_with(tmp_path, LIFE, CASEMATE_PROOF_MINUTES="0")[3] == 0
+    assert "CASEMATE_PROOF_MINUTES is -1." in settings_with(tmp_path, LIFE, CASEMATE_PROOF_MINUTES="-1")
 
 
 def test_proxies_are_trusted_by_address_only(tmp_path: Path) -> None:

@@ -185,3 +185,14 @@ def list_role_tags(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     recording.note(call, params)
     role = ROLE.find(call, "iam:ListRoleTags", params["RoleName"])
     return lists.tags(call, params, role.tags, of=role.role_id)
+
+
+@operation("iam:ListInstanceProfilesForRole", read_only=True)
+def list_instance_profiles_for_role(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """There are none here; tools ask before they delete a role.
+
+    https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListInstanceProfilesForRole.html
+    """
+    recording.note(call, params)
+    ROLE.find(call, "iam:ListInstanceProfilesForRole", params["RoleName"])
+    return {"InstanceProfiles": [], "IsTruncated": False}

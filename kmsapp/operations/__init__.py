@@ -23,6 +23,7 @@ MODULES = (
     "kmsapp.operations.console_lists",
     "kmsapp.operations.console_key_stores",
     "kmsapp.operations.console_findings",
+    "kmsapp.operations.console_access",
     "kmsapp.iam.sts",
     "kmsapp.iam.assume_role",
     "kmsapp.iam.users",

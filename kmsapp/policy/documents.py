@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -72,6 +73,14 @@ class Statement:
     def place(self) -> tuple[int, int]:
         """Line and column, from 1."""
         return json_text.line_and_column(self.text, json_text.offset_of(self.text, self.path))
+
+    @property
+    def as_json(self) -> str:
+        """The statement alone, as JSON that people can read."""
+        part: Any = json.loads(self.text)
+        for step in self.path:
+            part = part[step]
+        return json.dumps(part, indent=2, ensure_ascii=False)
 
     def holds(self, resource: str, context: Context) -> bool:
         """Whether resource and conditions fit; action and principal are asked before."""

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from kmsapp.testing import Casemate
 
-DOCUMENT = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "kms:List*", "Resource": "*"}]}
+DOCUMENT = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iam:Get*", "Resource": "*"}]}
 
 
 def aws(casemate: Casemate, *arguments: str) -> Any:
@@ -32,6 +32,14 @@ def refused(done: subprocess.CompletedProcess[str], code: str, operation: str) -
     return message.partition(": ")[2]
 
 
+def answer_to(client: Any) -> str:
+    """Who the client's user is, as it is told itself, or the code of the error."""
+    try:
+        return str(client.get_user()["User"]["UserName"])
+    except ClientError as error:
+        return str(error.response["Error"]["Code"])
+
+
 def test_a_user_with_a_key_and_a_policy_lives_and_ends(casemate: Casemate, tmp_path: Path) -> None:
     document = tmp_path / "policy.json"
     document.write_text(json.dumps(DOCUMENT, indent=2))
@@ -47,26 +55,26 @@ def test_a_user_with_a_key_and_a_policy_lives_and_ends(casemate: Casemate, tmp_p
         aws_secret_access_key=key["SecretAccessKey"],
         config=Config(retries={"total_max_attempts": 1}),
     )
-    assert erin.get_user()["User"]["UserName"] == "erin"
+    assert answer_to(erin) == "AccessDenied"
 
-    made = aws(casemate, "create-policy", "--policy-name", "ListKeys", "--policy-document", f"file://{document}")
+    made = aws(casemate, "create-policy", "--policy-name", "GetEverything", "--policy-document", f"file://{document}")
     arn = made["Policy"]["Arn"]
     aws(casemate, "attach-user-policy", "--user-name", "erin", "--policy-arn", arn)
     attached = aws(casemate, "list-attached-user-policies", "--user-name", "erin")["AttachedPolicies"]
-    assert attached == [{"PolicyName": "ListKeys", "PolicyArn": arn}]
+    assert attached == [{"PolicyName": "GetEverything", "PolicyArn": arn}]
+    assert answer_to(erin) == "erin"
     version = aws(casemate, "get-policy-version", "--policy-arn", arn, "--version-id", "v1")["PolicyVersion"]
     assert version["Document"] == DOCUMENT and version["IsDefaultVersion"] is True
 
     conflict = refused(casemate.cli("iam", "delete-policy", "--policy-arn", arn), "DeleteConflict", "DeletePolicy")
     assert conflict.endswith("Cannot delete a policy attached to entities.")
     aws(casemate, "detach-user-policy", "--user-name", "erin", "--policy-arn", arn)
+    assert answer_to(erin) == "AccessDenied"
     aws(casemate, "delete-policy", "--policy-arn", arn)
     conflict = refused(casemate.cli("iam", "delete-user", "--user-name", "erin"), "DeleteConflict", "DeleteUser")
     assert conflict.endswith("Cannot delete entity, must delete access keys first.")
     aws(casemate, "delete-access-key", "--user-name", "erin", "--access-key-id", key["AccessKeyId"])
-    with pytest.raises(ClientError) as gone:
-        erin.get_user()
-    assert gone.value.response["Error"]["Code"] == "InvalidClientTokenId"
+    assert answer_to(erin) == "InvalidClientTokenId"
     aws(casemate, "delete-user", "--user-name", "erin")
     missing = refused(casemate.cli("iam", "get-user", "--user-name", "erin"), "NoSuchEntity", "GetUser")
     assert missing.endswith("The user with name erin cannot be found.")
@@ -106,3 +114,13 @@ def test_a_role_and_a_group_with_inline_policies_by_boto3(casemate: Casemate) ->
     iam.delete_role_policy(RoleName="Deputy", PolicyName="own")
     iam.delete_role(RoleName="Deputy")
     assert {found["RoleName"] for found in iam.list_roles()["Roles"]}.isdisjoint({"Deputy"})
+
+
+def test_the_simulator_says_what_the_server_decides(casemate: Casemate) -> None:
+    key = f"arn:aws:kms:us-west-2:{casemate.account}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    arguments = ("--action-names", "kms:ListKeys", "kms:DescribeKey", "--resource-arns", key)
+    for person, decision in (("alice", "allowed"), ("mallory", "implicitDeny")):
+        arn = f"arn:aws:iam::{casemate.account}:user/{person}"
+        shown = aws(casemate, "simulate-principal-policy", "--policy-source-arn", arn, *arguments)["EvaluationResults"]
+        assert [result["EvalDecision"] for result in shown] == [decision, decision]
+        assert (casemate.cli("kms", "list-keys", person=person).returncode == 0) is (decision == "allowed")

@@ -117,6 +117,7 @@ def test_whom_a_role_trusts_is_noted_by_unique_id() -> None:
 
 def test_a_role_with_policies_is_not_deleted() -> None:
     make()
+    assert iam("ListInstanceProfilesForRole", RoleName="Deputy") == {"InstanceProfiles": [], "IsTruncated": False}
     iam("AttachRolePolicy", RoleName="Deputy", PolicyArn=ADMINISTRATOR)
     assert refused(lambda: iam("DeleteRole", RoleName="Deputy"))[1].endswith("must detach all policies first.")
     iam("DetachRolePolicy", RoleName="Deputy", PolicyArn=ADMINISTRATOR)

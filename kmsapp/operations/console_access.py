@@ -1,0 +1,137 @@
+"""The policy simulator of a key's page: the decision of access.py for somebody else, and the way to it.
+
+AWS has none that knows key policies and grants. Who asks must be allowed to read the key's policy and to simulate the
+principal's (iam:SimulatePrincipalPolicy).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from kmsapp import access
+from kmsapp.call import Call
+from kmsapp.caller import Caller
+from kmsapp.errors import NoSuchEntityException, ValidationException
+from kmsapp.models import Role, User
+from kmsapp.policy import explanation
+from kmsapp.policy.evaluation import Decision, Outcome
+from kmsapp.policy.explanation import State, Step
+from kmsapp.registry import operation
+
+SESSION_NAME = "simulated"  # of a role, whose sessions are what calls
+_KINDS = {
+    "key policy": "keyPolicy",
+    "delegation to the account": "delegation",
+    "identity-based policies": "identityPolicies",
+    "permissions boundary": "permissionsBoundary",
+    "session policy": "sessionPolicies",
+    "grant": "grants",
+}
+_STATES = {State.PASSED: "passed", State.FAILED: "failed", State.NOT_NEEDED: "notNeeded"}
+_THEIRS = "The policies of another account are not yours to read. Its own must allow this, too."
+
+
+@operation("console:SimulateKeyAccess", read_only=True, recorded_as="iam:SimulatePrincipalPolicy")
+def simulate_key_access(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """May the principal do this with the key, and why?
+
+    KeyId, PrincipalArn, Action; EncryptionContext, SourceIp, SecureTransport, CurrentTime (ISO 8601) and MoreContext
+    (condition key -> value or list of values) say how the request would be.
+    """
+    arn, action = str(params["PrincipalArn"]), str(params["Action"])
+    call.audit_parameters.update(policySourceArn=arn, actionNames=[action], keyId=params["KeyId"])
+    found = access.key(call, params["KeyId"], "kms:GetKeyPolicy")
+    access.account(call, "iam:SimulatePrincipalPolicy", resource=arn)
+    caller = _caller(call.caller, arn, params)
+    asked = dataclasses.replace(
+        call,
+        caller=caller,
+        operation=action.partition(":")[2],
+        params={"EncryptionContext": params["EncryptionContext"]} if params.get("EncryptionContext") else {},
+        checked=[],
+        resources=[],
+    )
+    is_foreign = caller.account != call.caller.account
+    decision = access.explain(asked, found, action, more=_more(params), without_identity_policies=is_foreign)
+    steps = [_step(step, decision) for step in explanation.path(decision)]
+    if is_foreign:
+        steps = [{**step, "Sentence": _THEIRS} if step["Kind"] == "identityPolicies" else step for step in steps]
+    return {
+        "Outcome": str(decision.outcome),
+        "Message": "" if decision.is_allowed else explanation.access_denied(decision),
+        "Steps": steps,
+        "KeyArn": found.arn,
+        "PrincipalArn": arn,
+        "Action": action,
+    }
+
+
+def _more(params: dict[str, Any]) -> dict[str, str | tuple[str, ...]]:
+    given = params.get("MoreContext") or {}
+    more = {name: value if isinstance(value, str) else tuple(value) for name, value in given.items()}
+    if params.get("CurrentTime"):
+        more["aws:CurrentTime"] = params["CurrentTime"]
+    return more
+
+
+def _caller(asking: Caller, arn: str, params: dict[str, Any]) -> Caller:
+    """Who the principal would be as a caller. Raises: ValidationException, NoSuchEntityException."""
+    parts = arn.split(":")
+    if len(parts) != 6 or parts[2] not in ("iam", "sts") or not parts[4].isdigit():
+        raise ValidationException(f"{arn} is not the ARN of a user, a role, a session or an account's root.")
+    account, (kind, _, name) = parts[4], parts[5].partition("/")
+    anybody = Caller(
+        account=account,
+        region=asking.region,
+        principal_arn=arn,
+        principal_id=account,
+        source_ip=params.get("SourceIp") or "",
+        is_secure=bool(params.get("SecureTransport", True)),
+    )
+    is_own = account == asking.account
+    if kind == "root":
+        return dataclasses.replace(anybody, principal_type="Root")
+    if kind == "user":
+        return _user(anybody, name.rpartition("/")[2], must_exist=is_own)
+    return _role_session(anybody, kind, name, must_exist=is_own)
+
+
+def _user(anybody: Caller, name: str, *, must_exist: bool) -> Caller:
+    user = User.objects.filter(account_id=anybody.account, user_name=name, is_root=False).first()
+    if must_exist and (user is None or user.arn != anybody.principal_arn):
+        raise NoSuchEntityException(f"The user with name {name} cannot be found.")
+    return dataclasses.replace(anybody, principal_id=user.user_id if user else "", user_name=name)
+
+
+def _role_session(anybody: Caller, kind: str, name: str, *, must_exist: bool) -> Caller:
+    account, is_session = anybody.account, kind == "assumed-role"
+    if is_session:
+        role_name, _, session = name.partition("/")
+    else:
+        role_name, session = name.rpartition("/")[2], SESSION_NAME
+    role = Role.objects.filter(account_id=account, name=role_name).first()
+    if must_exist and (role is None or not (is_session or role.arn == anybody.principal_arn)):
+        raise NoSuchEntityException(f"The role with name {role_name} cannot be found.")
+    return dataclasses.replace(
+        anybody,
+        principal_arn=f"arn:aws:sts::{account}:assumed-role/{role_name}/{session}",
+        principal_id=f"{role.role_id if role else ''}:{session}",
+        principal_type="AssumedRole",
+        role_arn=role.arn if role else f"arn:aws:iam::{account}:role/{name}",
+    )
+
+
+def _step(step: Step, decision: Decision) -> dict[str, Any]:
+    statement = step.statement
+    denied = step.state is State.FAILED and decision.outcome is Outcome.EXPLICIT_DENY
+    return {
+        "Kind": _KINDS[step.name],
+        "State": "denied" if denied else _STATES[step.state],
+        "Sentence": step.sentence,
+        "Policy": step.policy,
+        "StatementNumber": statement.index + 1 if statement else 0,
+        "Sid": statement.sid if statement else "",
+        "Line": statement.line if statement else 0,
+        "Statement": statement.as_json if statement else "",
+    }

@@ -73,6 +73,18 @@ def cli_as(casemate: Casemate, access_key_id: str, secret: str, *arguments: str)
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
+def sign_in_as_mallory(watched: walk.Watched) -> None:
+    """Who may do nothing comes to the keys that can't be seen."""
+    watched.goto("/")
+    mallory = watched.casemate.person("mallory")
+    watched.page.get_by_label("Account ID").fill(mallory.account)
+    watched.page.get_by_label("User name").fill(mallory.user_name)
+    watched.page.get_by_label("Password").fill(mallory.password)
+    walk.press(watched, "Sign in")
+    expect(watched.heading()).to_have_text("Access denied")
+    expect(watched.page.get_by_role("main")).to_contain_text("not authorized to perform: kms:ListKeys")
+
+
 def create_user(watched: walk.Watched, name: str) -> None:
     page = watched.page
     page.get_by_role("navigation", name="Side navigation").get_by_role("link", name="Users").click()
@@ -217,7 +229,7 @@ def test_the_simulator_says_who_may_and_draws_the_path(scripted: walk.Watched) -
 
 @pytest.mark.skipif(not CAN_SIMULATE, reason="the operation of the simulator is not built yet")
 def test_a_denial_about_a_key_leads_to_the_simulator(scripted: walk.Watched, own_casemate: Casemate) -> None:
-    walk.step_01_sign_in_to_the_console(scripted, "mallory")
+    sign_in_as_mallory(scripted)
     scripted.goto(f"/keys/{walk.KEY_ID}/")
     expect(scripted.heading()).to_have_text("Access denied")
     scripted.look("access-denied-key")

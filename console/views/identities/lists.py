@@ -89,9 +89,10 @@ def asked_text(request: ConsoleRequest) -> str:
 
 
 def matching(rows: list[Row], text: str, words: Callable[[Row], tuple[str, ...]]) -> list[Row]:
-    """The rows that have the text in one of their words; regardless of case."""
+    """The rows that have the text in one of their words, sorted by the first of these; both regardless of case."""
     wanted = text.casefold()
-    return [row for row in rows if any(wanted in word.casefold() for word in words(row))]
+    found = [row for row in rows if any(wanted in word.casefold() for word in words(row))]
+    return sorted(found, key=lambda row: words(row)[0].casefold())
 
 
 def pages_of(request: ConsoleRequest, total: int, asked: dict[str, str]) -> Pages:

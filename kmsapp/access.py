@@ -54,6 +54,15 @@ def account(call: Call, action: str, resource: str = "*", context: Mapping[str, 
     call.checked.append(action)
 
 
+def tag_new_key(call: Call) -> None:
+    """Authorize the tags of a CreateKey. The key has no ARN yet: what the caller may do with every key counts."""
+    action = "kms:TagResource"
+    decision = decide_for_account(call, action, arns.key_arn(call.caller.region, call.caller.account, "*"))
+    if decision.outcome is not Outcome.ALLOW:
+        raise denials.denial(call, decision, action, "")
+    call.checked.append(action)
+
+
 def decide_for_account(
     call: Call, action: str, resource: str = "*", context: Mapping[str, str] | None = None
 ) -> Decision:

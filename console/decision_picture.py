@@ -29,7 +29,7 @@ STATES = {
     "failed": ("Does not allow", "error", "failed"),
     "denied": ("Denies", "stopped", "denied"),
     "notNeeded": ("Not needed", "pending", "aside"),
-    "skipped": ("Does not apply", "progress", "aside"),
+    "unread": ("Not yours to read", "progress", "aside"),
 }
 VERDICTS = {
     "allow": ("Allowed", "success", "passed"),
@@ -58,7 +58,7 @@ class Shown:
     @property
     def state(self) -> tuple[str, str, str]:
         """Word, sign, class."""
-        return STATES.get(self.step["State"], STATES["skipped"])
+        return STATES.get(self.step["State"], STATES["notNeeded"])
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from kmsapp.condition_keys import ConditionKeys, Value
 from kmsapp.errors import AccessDeniedException, InvalidArnException, NotFoundException
 from kmsapp.grant_rules import Terms
 from kmsapp.iam import identity_policies
-from kmsapp.iam.identity_policies import NOTHING_CARRIED, Carried
+from kmsapp.iam.identity_policies import Carried
 from kmsapp.key_facts import KeyFacts
 from kmsapp.policy.evaluation import Decision, Outcome, Policies, Request, evaluate
 
@@ -51,6 +51,15 @@ def account(call: Call, action: str, resource: str = "*", context: Mapping[str, 
     decision = decide_for_account(call, action, resource, context)
     if decision.outcome is not Outcome.ALLOW:
         raise denials.denial(call, decision, action, resource)
+    call.checked.append(action)
+
+
+def tag_new_key(call: Call) -> None:
+    """Authorize the tags of a CreateKey. The key has no ARN yet: what the caller may do with every key counts."""
+    action = "kms:TagResource"
+    decision = decide_for_account(call, action, arns.key_arn(call.caller.region, call.caller.account, "*"))
+    if decision.outcome is not Outcome.ALLOW:
+        raise denials.denial(call, decision, action, "")
     call.checked.append(action)
 
 
@@ -145,13 +154,12 @@ def would_allow(call: Call, action: str, key_as_it_would_be: KeyFacts) -> bool:
 
 
 def explain(
-    call: Call, found: KeyFacts, action: str, *, more: Mapping[str, Value], without_identity_policies: bool
+    call: Call, found: KeyFacts, action: str, *, more: Mapping[str, Value], carried: Carried | None = None
 ) -> Decision:
-    """The decision on a call that nobody made. more: condition keys that its request would have.
+    """The decision on a call that nobody made.
 
-    without_identity_policies: its caller is of another account, whose policies are not to be read.
+    more: condition keys that its request would have. carried: in place of policies that are not to be read.
     """
-    carried = NOTHING_CARRIED if without_identity_policies else None
     return decide(call, found, action, more=more, carried=carried)
 
 

@@ -29,7 +29,7 @@ class Denied:
 
 
 def denial(call: Call, decision: Decision, action: str, resource: str) -> AccessDeniedException:
-    """The exception for a decision that is no ALLOW."""
+    """The exception for a decision that is no ALLOW. resource: as it is shown; empty: not at all."""
     return AccessDeniedException(f"{_beginning(call, action, resource)} {explanation.because(decision)}")
 
 
@@ -40,7 +40,8 @@ def foreign(call: Call, action: str, resource: str) -> AccessDeniedException:
 
 
 def _beginning(call: Call, action: str, resource: str) -> str:
-    return f"User: {call.caller.principal_arn} is not authorized to perform: {action} on resource: {resource}"
+    beginning = f"User: {call.caller.principal_arn} is not authorized to perform: {action}"
+    return f"{beginning} on resource: {resource}" if resource else beginning
 
 
 def read(message: str) -> Denied | None:

@@ -262,6 +262,7 @@ PAGES = {
     "simulator-denied": f"/keys/{walk.KEY_ID}/simulator/?action=kms:Decrypt"
     "&principal=arn:aws:iam::111122223333:user/mallory",
 }
+PICTURED_EACH_WAY = {"user", "policies", "policy-create", "simulator-denied"}
 LOOKS: dict[str, dict[str, Any]] = {"": {}, "-dark": {"color_scheme": "dark"}, "-narrow": NARROW}
 
 

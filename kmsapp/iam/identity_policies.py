@@ -32,7 +32,6 @@ class Carried:
     tags: Mapping[str, str]  # aws:PrincipalTag: of the user or role, and of the session, which go first
 
 
-NOTHING_CARRIED = Carried((), None, (), {})
 _carried: epochs.Cached[Carried] = epochs.Cached()
 
 

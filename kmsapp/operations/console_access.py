@@ -7,15 +7,19 @@ principal's (iam:SimulatePrincipalPolicy).
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
-from kmsapp import access
+from kmsapp import access, cross_account
 from kmsapp.call import Call
 from kmsapp.caller import Caller
+from kmsapp.compiled_policies import compiled
 from kmsapp.errors import NoSuchEntityException, ValidationException
+from kmsapp.iam.identity_policies import Carried
 from kmsapp.models import Role, User
 from kmsapp.policy import explanation
-from kmsapp.policy.evaluation import Decision, Outcome
+from kmsapp.policy.documents import Kind
+from kmsapp.policy.evaluation import Decision, Named, Outcome
 from kmsapp.policy.explanation import State, Step
 from kmsapp.registry import operation
 
@@ -29,7 +33,13 @@ _KINDS = {
     "grant": "grants",
 }
 _STATES = {State.PASSED: "passed", State.FAILED: "failed", State.NOT_NEEDED: "notNeeded"}
-_THEIRS = "The policies of another account are not yours to read. Its own must allow this, too."
+# Another account's policies are not the asker's to read.
+_TAKEN_FOR_GRANTED = json.dumps(
+    {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+)
+_THEIRS = (
+    "Policies of another account are not yours to read. They must allow this too, which is taken for granted here."
+)
 
 
 @operation("console:SimulateKeyAccess", read_only=True, recorded_as="iam:SimulatePrincipalPolicy")
@@ -52,11 +62,15 @@ def simulate_key_access(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         checked=[],
         resources=[],
     )
-    is_foreign = caller.account != call.caller.account
-    decision = access.explain(asked, found, action, more=_more(params), without_identity_policies=is_foreign)
+    is_foreign = caller.account != found.account
+    if is_foreign and action not in cross_account.ACTIONS:
+        raise ValidationException(f"{action} is not possible from another account, whatever policies say.")
+    decision = access.explain(
+        asked, found, action, more=_more(params), carried=_carried_by_a_stranger() if is_foreign else None
+    )
     steps = [_step(step, decision) for step in explanation.path(decision)]
     if is_foreign:
-        steps = [{**step, "Sentence": _THEIRS} if step["Kind"] == "identityPolicies" else step for step in steps]
+        steps = [_unread(step) if step["Kind"] == "identityPolicies" else step for step in steps]
     return {
         "Outcome": str(decision.outcome),
         "Message": "" if decision.is_allowed else explanation.access_denied(decision),
@@ -65,6 +79,16 @@ def simulate_key_access(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         "PrincipalArn": arn,
         "Action": action,
     }
+
+
+def _carried_by_a_stranger() -> Carried:
+    named = Named("policies of the other account", compiled(_TAKEN_FOR_GRANTED, Kind.IDENTITY))
+    return Carried((named,), None, (), {})
+
+
+def _unread(step: dict[str, Any]) -> dict[str, Any]:
+    nothing = {"Policy": "", "StatementNumber": 0, "Sid": "", "Line": 0, "Statement": ""}
+    return {**step, **nothing, "State": "unread", "Sentence": _THEIRS}
 
 
 def _more(params: dict[str, Any]) -> dict[str, str | tuple[str, ...]]:

@@ -111,8 +111,7 @@ def _prepare(call: Call, params: dict[str, Any]) -> CustomKeyStore:
     _require_supported(origin, params)
     access.account(call, "kms:CreateKey")
     if params.get("Tags"):
-        # The key has no ARN yet, so only what the caller may do with every key counts.
-        access.account(call, "kms:TagResource")
+        access.tag_new_key(call)
     store = key_stores.find(call, params["CustomKeyStoreId"])
     _require_connected(store)
     _require_active_cluster(store)

@@ -37,14 +37,15 @@ class Watched:
     def heading(self) -> Locator:
         return self.page.get_by_role("heading", level=1)
 
-    def look(self, name: str, *, suffix: str = "") -> None:
+    def look(self, name: str, *, suffix: str = "", is_pictured: bool = True) -> None:
         """Check the page for accessibility, and take its picture where asked to."""
         if self.java_script:
             results = Axe().run(self.page)
             assert results.violations_count == 0, f"{name}:\n{results.generate_report()}"
             self.checked.append(name)
         assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} scrolls sideways"
-        self.picture(name, suffix=suffix)
+        if is_pictured:
+            self.picture(name, suffix=suffix)
 
     def picture(self, name: str, *, suffix: str = "") -> None:
         """Take its picture where asked to."""

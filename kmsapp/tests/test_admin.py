@@ -130,6 +130,17 @@ def test_rows_link_to_their_page_in_the_console_in_the_region_shown_there(alice:
         assert link not in page and "Choose Region eu-west-1 in the console" in page
 
 
+def test_a_denial_about_a_key_leads_to_the_policy_simulator(alice: Client) -> None:
+    event, key = AuditEvent.objects.filter(account=MINE).latest("id"), KmsKey.objects.get(account=MINE)
+    path, user = address(AuditEvent, "change", event.pk), f"arn:aws:iam::{MINE}:user/bob"
+    sentence = "User: {} is not authorized to perform: kms:Decrypt on resource: {} because no identity-based policy {}"
+    link = "/simulator/?principal="
+    for resource, leads in ((key.arn, True), ("*", False), (key.arn.replace(MINE, THEIRS), False)):
+        event.event["errorMessage"] = sentence.format(user, resource, "allows the kms:Decrypt action")
+        AuditEvent.objects.filter(pk=event.pk).update(event=event.event)
+        assert (link in alice.get(path).content.decode()) == leads, resource
+
+
 def test_pages_need_no_inline_script_or_style(alice: Client) -> None:
     forbidden = re.compile(r"<script(?![^>]*\ssrc=)[^>]*>|<style|\sstyle=|\son[a-z]+=|javascript:", re.IGNORECASE)
     for path in addresses():

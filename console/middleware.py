@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 from django.http.request import split_domain_port
-from django.http.response import HttpResponseBase
+from django.http.response import HttpResponseBase, HttpResponseRedirect
+from django.urls import reverse
+from django_htmx.http import HttpResponseClientRedirect
 
 from console import roles
 from console.regions import DEFAULT_REGION
@@ -71,12 +73,26 @@ class CallerMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.user.is_authenticated:
+            if request.user.password_reset_required and request.path not in _open_before_a_new_password():
+                return _to_new_password(request)
             roles.act(request, caller_of(request, request.user))
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """A refusal that a view left alone becomes a page with AWS's error in it."""
         return refusal(request, error) if isinstance(error, KmsError) else None
+
+
+def _open_before_a_new_password() -> set[str]:
+    return {reverse(f"console:{name}") for name in ("password-change", "sign-out", "theme")}
+
+
+def _to_new_password(request: HttpRequest) -> HttpResponse:
+    """Whose password was given by somebody else, and is for once, goes no further with it."""
+    address = reverse("console:password-change")
+    if "HX-Request" in request.headers:
+        return HttpResponseClientRedirect(address)  # leaves the page instead of putting the answer into a part of it
+    return HttpResponseRedirect(address)
 
 
 def caller_of(request: HttpRequest, user: User) -> Caller:

@@ -154,7 +154,7 @@ def test_at_400_px_every_tab_is_in_view_and_the_policy_scrolls_in_its_own_box(
         walk.step_01_sign_in_to_the_console(watched, suffix="-narrow")
         watched.goto(f"/keys/{walk.KEY_ID}/")
         tabs = page.get_by_role("navigation", name="Key details").get_by_role("link")
-        expect(tabs).to_have_text(["Key policy", "Cryptographic configuration", "Tags", "Aliases"])
+        expect(tabs).to_have_text(["Key policy", "Cryptographic configuration", "Tags", "Aliases", "Policy simulator"])
         boxes = [tab.bounding_box() for tab in tabs.all()]
         assert all(box and box["x"] >= 0 and box["x"] + box["width"] <= 400 for box in boxes), boxes
         frame = page.get_by_role("region", name="Key policy JSON")

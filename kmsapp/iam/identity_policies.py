@@ -7,14 +7,15 @@ only a damaged row can be, denies everything: its Deny statements, whatever they
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hsmapp import epochs
 from kmsapp.caller import Caller
 from kmsapp.compiled_policies import compiled
-from kmsapp.iam import sessions
-from kmsapp.models import InlinePolicy, ManagedPolicy, PolicyVersion, Role, User
+from kmsapp.iam import policy_sources, sessions
+from kmsapp.iam.policy_sources import Source
+from kmsapp.models import Role, User
 from kmsapp.policy.documents import Kind
 from kmsapp.policy.errors import PolicyError
 from kmsapp.policy.evaluation import Named
@@ -46,7 +47,9 @@ def _read(caller: Caller) -> Carried:
     session = tuple(named("session policy", document, Kind.SESSION) for document in facts.policies)
     if owner is None:
         return Carried((), None, session, facts.tags)
-    return Carried(tuple(_identity(owner)), _boundary(owner), session, {**owner.tags, **facts.tags})
+    identity = tuple(_compiled(source) for source in policy_sources.identity_sources(owner))
+    boundary = policy_sources.boundary_source(owner)
+    return Carried(identity, _compiled(boundary) if boundary else None, session, {**owner.tags, **facts.tags})
 
 
 def _owner(caller: Caller) -> User | Role | None:
@@ -55,33 +58,8 @@ def _owner(caller: Caller) -> User | Role | None:
     return User.objects.filter(account_id=caller.account, user_id=caller.identity_id).first()
 
 
-def _identity(owner: User | Role) -> Iterable[Named]:
-    inline = InlinePolicy.objects.filter(role=owner) if isinstance(owner, Role) else _inline_of_user(owner)
-    for policy in inline:
-        yield named(policy.name, policy.document, Kind.IDENTITY)
-    for version in _attached(owner):
-        yield named(version.policy.name, version.document, Kind.IDENTITY)
-
-
-def _inline_of_user(user: User) -> Iterable[InlinePolicy]:
-    return InlinePolicy.objects.filter(user=user) | InlinePolicy.objects.filter(group__users=user)
-
-
-def _attached(owner: User | Role) -> Iterable[PolicyVersion]:
-    if isinstance(owner, Role):
-        policies = ManagedPolicy.objects.filter(roles=owner)
-    else:
-        of_groups = ManagedPolicy.objects.filter(groups__users=owner)
-        policies = ManagedPolicy.objects.filter(pk__in=[*owner.managed_policies.values_list("pk", flat=True)])
-        policies = policies | ManagedPolicy.objects.filter(pk__in=[*of_groups.values_list("pk", flat=True)])
-    return PolicyVersion.objects.filter(policy__in=policies, is_default=True).select_related("policy")
-
-
-def _boundary(owner: User | Role) -> Named | None:
-    boundary = owner.permissions_boundary
-    if boundary is None:
-        return None
-    return named(boundary.name, boundary.versions.get(is_default=True).document, Kind.IDENTITY)
+def _compiled(source: Source) -> Named:
+    return named(source.name, source.document, Kind.IDENTITY)
 
 
 def named(name: str, document: str, kind: Kind) -> Named:

@@ -12,7 +12,8 @@ Resolution of key identifiers and its errors: https://docs.aws.amazon.com/kms/la
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from kmsapp import arns, cross_account, denials, grant_rules, grants, ids, key_facts
 from kmsapp.call import Call
@@ -184,7 +185,7 @@ def decide(
     grant = grants.covering(call, found, action, iam_allows=_is_allowed_by_own_account(decision))
     if not grant:
         return decision
-    decision = evaluate(request, replace(policies, grant=grant))
+    decision = evaluate(request, policies._replace(grant=grant))
     if decision.outcome is Outcome.ALLOW:
         call.granted_by = grant
     return decision
@@ -276,7 +277,7 @@ def retirement(call: Call, found: KeyFacts, grant_id: str, grant: Terms | None) 
     _, request, policies = _by_policies(call, found, RETIRE_GRANT)
     decision = evaluate(
         replace(request, resource_account=call.caller.account),
-        replace(policies, key_policy=None, key_policy_principals=None),
+        policies._replace(key_policy=None, key_policy_principals=None),
     )
     is_named = grant_rules.may_retire(grant, call.caller)
     if decision.outcome is Outcome.EXPLICIT_DENY or not (is_named or decision.is_allowed):
@@ -292,8 +293,7 @@ def _has_to_do_with(grant: Terms, found: KeyFacts, caller: Caller) -> bool:
 # Key identifiers
 
 
-@dataclass(frozen=True)
-class _Named:
+class _Named(NamedTuple):
     """What an identifier names, whether or not it is there."""
 
     account: str

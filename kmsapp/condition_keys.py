@@ -9,9 +9,10 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-ke
 
 from __future__ import annotations
 
-import datetime
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, overload
 
 from hsmapp import clock
 from kmsapp.call import Call
@@ -43,6 +44,7 @@ _MEMBERS = {
     "kms:wrappingalgorithm": "WrappingAlgorithm",
     "kms:wrappingkeyspec": "WrappingKeySpec",
 }
+_KEY_OF_MEMBER = {member: name for name, member in _MEMBERS.items()}
 # A condition holds for what the call means, so a member left out counts as its default.
 _DEFAULTS = {
     "Decrypt": {"kms:encryptionalgorithm": "SYMMETRIC_DEFAULT"},
@@ -59,7 +61,7 @@ _DEFAULTS = {
 _NOT_FOR_A_SERVICE = {"CreateGrant", "ListGrants", "RevokeGrant"}
 
 
-class ConditionKeys(FoldedContext):
+class ConditionKeys(FoldedContext, Mapping[str, Value]):
     """The condition keys of one call by lower-case name, found out at the first question.
 
     principal_tags: of the user or role and of its session. request_alias: by which the request names the key.
@@ -82,17 +84,31 @@ class ConditionKeys(FoldedContext):
     def _all(self) -> dict[str, Value]:
         if self._values is None:
             call, principal_tags, action, key, request_alias, more = self._arguments
-            self._values = dict(_of_caller(call.caller, principal_tags))
-            self._values.update(_of_request(call, action))
+            values = _of_caller(call.caller, principal_tags)
+            values.update(_of_request(call, action))
             if key is not None:
-                self._values.update(_of_key(key, call.caller.account))
+                values.update(_of_key(key))
                 if request_alias:
-                    self._values["kms:requestalias"] = request_alias
-            self._values.update((name.lower(), value) for name, value in more.items() if value)
+                    values["kms:requestalias"] = request_alias
+            for name, value in more.items():
+                if value:
+                    values[name.lower()] = value
+            self._values = values
         return self._values
 
     def __getitem__(self, name: str) -> Value:
-        return self._all()[name.lower()]
+        return self._all()[name]
+
+    @overload
+    def get(self, name: str, default: None = None, /) -> Value | None: ...
+
+    @overload
+    def get(self, name: str, default: Any, /) -> Any: ...
+
+    def get(self, name: str, default: Any = None, /) -> Any:
+        """As Mapping has it, which raises and catches an exception for each key that is absent."""
+        values = self._values
+        return (self._all() if values is None else values).get(name, default)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._all())
@@ -101,54 +117,60 @@ class ConditionKeys(FoldedContext):
         return len(self._all())
 
 
-def _of_caller(caller: Caller, tags: Mapping[str, str]) -> Iterator[tuple[str, Value]]:
-    now = clock.now()
-    yield "aws:principalarn", caller.identity_arn
-    yield "aws:principalaccount", caller.account
-    yield "aws:principaltype", "Account" if caller.principal_type == "Root" else caller.principal_type
-    yield "aws:userid", caller.principal_id
+def _of_caller(caller: Caller, tags: Mapping[str, str]) -> dict[str, Value]:
+    moment, seconds = _spelled(int(clock.now().timestamp()))
+    values: dict[str, Value] = {
+        "aws:principalarn": caller.identity_arn,
+        "aws:principalaccount": caller.account,
+        "aws:principaltype": "Account" if caller.principal_type == "Root" else caller.principal_type,
+        "aws:userid": caller.principal_id,
+        "aws:securetransport": _bool(caller.is_secure),
+        "aws:currenttime": moment,
+        "aws:epochtime": seconds,
+        "aws:requestedregion": caller.region,
+        "aws:viaawsservice": "false",
+        "aws:principalisawsservice": "false",
+        "kms:calleraccount": caller.account,
+    }
     if caller.principal_type == "User":
-        yield "aws:username", caller.user_name
+        values["aws:username"] = caller.user_name
     if caller.source_ip:
-        yield "aws:sourceip", caller.source_ip
+        values["aws:sourceip"] = caller.source_ip
     if caller.user_agent:
-        yield "aws:useragent", caller.user_agent
+        values["aws:useragent"] = caller.user_agent
     if caller.session_began_at is not None:
         # Long-term keys have neither, so that a condition on them tells the two apart.
-        yield "aws:multifactorauthpresent", "false"
-        yield "aws:tokenissuetime", _iso(caller.session_began_at)
+        values["aws:multifactorauthpresent"] = "false"
+        values["aws:tokenissuetime"], _ = _spelled(int(caller.session_began_at.timestamp()))
     if caller.source_identity:
-        yield "aws:sourceidentity", caller.source_identity
-    yield "aws:securetransport", _bool(caller.is_secure)
-    yield "aws:currenttime", _iso(now)
-    yield "aws:epochtime", str(int(now.timestamp()))
-    yield "aws:requestedregion", caller.region
-    yield "aws:viaawsservice", "false"
-    yield "aws:principalisawsservice", "false"
-    yield "kms:calleraccount", caller.account
-    yield from _pairs("aws:principaltag/", tags.items())
+        values["aws:sourceidentity"] = caller.source_identity
+    if tags:
+        values.update(_pairs("aws:principaltag/", tags.items()))
+    return values
 
 
-def _of_request(call: Call, action: str) -> Iterator[tuple[str, Value]]:
+def _of_request(call: Call, action: str) -> dict[str, Value]:
     params, operation = call.params, action.partition(":")[2]
-    yield from _DEFAULTS.get(operation, {}).items()
-    for name, member in _MEMBERS.items():
-        value = params.get(member)
-        if value is not None:
-            yield name, _text(value)
-    yield from _of_tags(params)
+    values: dict[str, Value] = dict(_DEFAULTS.get(operation, ()))
+    for member, value in params.items():  # fewer than there are keys
+        name = _KEY_OF_MEMBER.get(member)
+        if name is not None and value is not None:
+            values[name] = _text(value)
+    if "Tags" in params or "TagKeys" in params:
+        values.update(_of_tags(params))
     if params.get("EncryptionAlgorithm"):
-        yield "kms:encryptionalgorithm", params["EncryptionAlgorithm"]
+        values["kms:encryptionalgorithm"] = params["EncryptionAlgorithm"]
     context = params.get("EncryptionContext")
     if isinstance(context, dict) and context:
-        yield "kms:encryptioncontextkeys", tuple(context)
-        yield from _pairs("kms:encryptioncontext:", context.items())
+        values["kms:encryptioncontextkeys"] = tuple(context)
+        values.update(_pairs("kms:encryptioncontext:", context.items()))
     if operation == "CreateKey":
-        yield from _of_new_key(params)
+        values.update(_of_new_key(params))
     if operation == "CreateGrant":
-        yield from _of_grant(params)
+        values.update(_of_grant(params))
     if operation in _NOT_FOR_A_SERVICE:
-        yield "kms:grantisforawsresource", "false"
+        values["kms:grantisforawsresource"] = "false"
+    return values
 
 
 def _of_tags(params: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
@@ -157,18 +179,20 @@ def _of_tags(params: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
         # IAM's members are named otherwise than KMS's.
         pairs = [(tag.get("TagKey") or tag.get("Key"), tag.get("TagValue") or tag.get("Value") or "") for tag in tags]
         yield "aws:tagkeys", tuple(name for name, _ in pairs)
-        yield from _pairs("aws:requesttag/", pairs)
+        yield from _pairs("aws:requesttag/", pairs).items()
     names = params.get("TagKeys")
     if isinstance(names, list) and names:
         yield "aws:tagkeys", tuple(names)
 
 
-def _of_new_key(params: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
+def _of_new_key(params: Mapping[str, Any]) -> dict[str, Value]:
     spec = params.get("KeySpec") or params.get("CustomerMasterKeySpec") or "SYMMETRIC_DEFAULT"
     usage = params.get("KeyUsage") or "ENCRYPT_DECRYPT"
-    yield from _spec_and_usage(spec, usage)
-    yield "kms:keyorigin", params.get("Origin") or "AWS_KMS"
-    yield "kms:multiregion", _bool(bool(params.get("MultiRegion")))
+    return {
+        **_spec_and_usage(spec, usage),
+        "kms:keyorigin": params.get("Origin") or "AWS_KMS",
+        "kms:multiregion": _bool(bool(params.get("MultiRegion"))),
+    }
 
 
 def _of_grant(params: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
@@ -182,35 +206,41 @@ def _of_grant(params: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
         yield "kms:grantconstraintsourcearn", constraints["SourceArn"]
 
 
-def _of_key(key: KeyFacts, caller_account: str) -> Iterator[tuple[str, Value]]:
-    yield from _spec_and_usage(key.key_spec, key.key_usage)
-    yield "kms:keyorigin", key.origin
-    yield "kms:multiregion", _bool(key.multi_region)
-    yield "aws:resourceaccount", key.account
+def _of_key(key: KeyFacts) -> dict[str, Value]:
+    values: dict[str, Value] = {
+        **_spec_and_usage(key.key_spec, key.key_usage),
+        "kms:keyorigin": key.origin,
+        "kms:multiregion": _bool(key.multi_region),
+        "aws:resourceaccount": key.account,
+    }
     if key.alias_names:
-        yield "kms:resourcealiases", key.alias_names
-    yield from _pairs("aws:resourcetag/", key.tags.items())
+        values["kms:resourcealiases"] = key.alias_names
+    if key.tags:
+        values.update(_pairs("aws:resourcetag/", key.tags.items()))
+    return values
 
 
-def _pairs(prefix: str, pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Value]]:
+def _pairs(prefix: str, pairs: Iterable[tuple[str, str]]) -> dict[str, Value]:
     """One condition key for each name. Names that differ in case only are one key of several values."""
     found: dict[str, Value] = {}
     for name, value in pairs:
         key = prefix + name.lower()
         found[key] = Several((*_values(found[key]), value)) if key in found else value
-    yield from found.items()
+    return found
 
 
 def _values(value: Value) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else value
 
 
-def _spec_and_usage(spec: str, usage: str) -> Iterator[tuple[str, Value]]:
+def _spec_and_usage(spec: str, usage: str) -> dict[str, Value]:
     # Each under its old name, too.
-    yield "kms:keyspec", spec
-    yield "kms:customermasterkeyspec", spec
-    yield "kms:keyusage", usage
-    yield "kms:customermasterkeyusage", usage
+    return {
+        "kms:keyspec": spec,
+        "kms:customermasterkeyspec": spec,
+        "kms:keyusage": usage,
+        "kms:customermasterkeyusage": usage,
+    }
 
 
 def _bool(value: bool) -> str:
@@ -221,5 +251,7 @@ def _text(value: Any) -> str:
     return _bool(value) if isinstance(value, bool) else str(value)
 
 
-def _iso(moment: datetime.datetime) -> str:
-    return moment.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+@lru_cache(maxsize=64)
+def _spelled(seconds: int) -> tuple[str, str]:
+    """A moment since 1970 as the two keys of time have it; many calls come in one second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)), str(seconds)

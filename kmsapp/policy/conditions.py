@@ -137,7 +137,14 @@ def any_of(matchers: Sequence[_Fits]) -> _Fits:
     """Whether any of the matchers fits."""
     if len(matchers) == 1:
         return matchers[0]
-    return lambda value, context: any(fits(value, context) for fits in matchers)
+
+    def fits_any(value: str, context: Context) -> bool:
+        for fits in matchers:  # noqa: SIM110 # half the time of any()
+            if fits(value, context):
+                return True
+        return False
+
+    return fits_any
 
 
 def pattern(one: Template) -> _Fits:
@@ -187,7 +194,11 @@ def _compared(parse: Callable[[str], Any], what: str, compare: Callable[[Any, An
 
         def fits(value: str, context: Context) -> bool:
             found = parse(value)
-            return found is not None and any(compare(found, one) for one in wanted)
+            if found is not None:
+                for one in wanted:  # half the time of any(), as below
+                    if compare(found, one):
+                        return True
+            return False
 
         return fits
 
@@ -265,7 +276,10 @@ def _in_network(values: _Values) -> _Fits:
         if address is None:
             return False
         version, number = address
-        return any(version == of and number >> shift == prefix for of, shift, prefix in networks)
+        for of, shift, prefix in networks:  # noqa: SIM110
+            if version == of and number >> shift == prefix:
+                return True
+        return False
 
     return fits
 
@@ -345,10 +359,10 @@ class _Operator:
 
         def holds(context: Context) -> bool:
             value = context.get(key)
+            if value.__class__ is str:
+                return fits(value, context) is not negated
             if value is None:
                 return without
-            if isinstance(value, str):
-                return fits(value, context) is not negated
             if isinstance(value, Several):
                 # Which of them AWS would take is not known. An Allow needs all of them, a Deny one.
                 return (any if is_denial else all)(fits(one, context) is not negated for one in value)
@@ -357,16 +371,19 @@ class _Operator:
         return holds
 
     def _of_several(self, key: str, fits: _Fits) -> Holds:
-        negated, quantifier = self.negated, all if self.quantifier == "ForAllValues" else any
+        negated, of_all = self.negated, self.quantifier == "ForAllValues"
         # Without a value ForAllValues holds and ForAnyValue does not, whether negated or not.
-        without = quantifier is all or self.if_exists
+        without = of_all or self.if_exists
 
         def holds(context: Context) -> bool:
             value = context.get(key)
             values = (value,) if isinstance(value, str) else value
             if not values or not any(values):
                 return without  # empty texts are a "null data set", as none are
-            return quantifier(fits(one, context) is not negated for one in values)
+            for one in values:
+                if (fits(one, context) is not negated) is not of_all:
+                    return not of_all
+            return of_all
 
         return holds
 

@@ -12,14 +12,14 @@ The decision itself builds no sentences; kmsapp.policy.explanation does, from a 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
 from kmsapp.policy.conditions import Several
 from kmsapp.policy.documents import Document, Statement
-from kmsapp.policy.principals import Grade, Names
+from kmsapp.policy.principals import CALLER, NONE, ROLE, Grade, Names
 from kmsapp.policy.variables import Context, FoldedContext
 
 KEY_POLICY = "default"  # the name of every key's only key policy
@@ -41,6 +41,10 @@ class PolicyType(StrEnum):
     BOUNDARY = "permissions boundary"
     SESSION = "session policy"
     GRANT = "grant"
+
+
+# See principals.NONE.
+_RESOURCE, _IDENTITY, _BOUNDARY, _SESSION, _GRANT = PolicyType
 
 
 class Named(NamedTuple):
@@ -98,11 +102,10 @@ class Request:
         """What a Principal element is compared with. unique_ids: as Policies.key_policy_principals."""
         # aws:userid has the session's name behind a role's unique id.
         unique_id = self.principal_id.partition(":")[0]
-        return Names(self.principal_arn, self.role_arn, self.principal_account, unique_id, unique_ids)
+        return Names.of(self.principal_arn, self.role_arn, self.principal_account, unique_id, unique_ids)
 
 
-@dataclass(frozen=True)
-class Policies:
+class Policies(NamedTuple):
     """Everything that has a say in a request."""
 
     key_policy: Document | None  # None: no key is asked for
@@ -132,11 +135,10 @@ class Found(NamedTuple):
     session: Hit | None
 
 
-NOTHING_FOUND = Found(Grade.NONE, None, None, None, None)
+NOTHING_FOUND = Found(NONE, None, None, None, None)
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """What was decided, and by what."""
 
     outcome: Outcome
@@ -144,9 +146,9 @@ class Decision:
     policy: str  # its name, or the grant's id
     statement: Statement | None  # the one that allowed or denied
     missing: PolicyType | None  # for an implicit denial: of this type no policy allows
-    request: Request = field(repr=False)
-    policies: Policies = field(repr=False)
-    found: Found = field(default=NOTHING_FOUND, repr=False)
+    request: Request
+    policies: Policies
+    found: Found = NOTHING_FOUND
 
     @property
     def is_allowed(self) -> bool:
@@ -162,29 +164,29 @@ def evaluate(request: Request, policies: Policies) -> Decision:
         return Decision(Outcome.EXPLICIT_DENY, policy_type, policy, statement, None, request, policies)
     grade, key = _key_policy(request, policies, caller)
     is_own = request.principal_account == request.resource_account
-    if grade is Grade.CALLER and is_own:
+    if grade is CALLER and is_own:
         found = Found(grade, key, None, None, None)
         return _allowed(key, request, policies, found)
     found = Found(
         grade,
         key,
-        _allowing(PolicyType.IDENTITY, policies.identity, request),
-        _allowing(PolicyType.BOUNDARY, [policies.boundary], request) if policies.boundary else None,
-        _allowing(PolicyType.SESSION, policies.session, request),
+        _allowing(_IDENTITY, policies.identity, request),
+        _allowing(_BOUNDARY, [policies.boundary], request) if policies.boundary else None,
+        _allowing(_SESSION, policies.session, request),
     )
     missing = _missing(request, policies, found)
     if missing is None:
         by_identity = found.identity or key
-        return _allowed(key if grade is Grade.ROLE and is_own else by_identity, request, policies, found)
-    if policies.grant and (is_own or missing is PolicyType.RESOURCE):
+        return _allowed(key if grade is ROLE and is_own else by_identity, request, policies, found)
+    if policies.grant and (is_own or missing is _RESOURCE):
         # In the key's own account a grant stands beside the policies; AWS documents no limit of it but a Deny.
-        return Decision(Outcome.ALLOW, PolicyType.GRANT, policies.grant, None, None, request, policies, found)
+        return Decision(Outcome.ALLOW, _GRANT, policies.grant, None, None, request, policies, found)
     return Decision(Outcome.IMPLICIT_DENY, None, "", None, missing, request, policies, found)
 
 
 def _allowed(hit: Hit | None, request: Request, policies: Policies, found: Found) -> Decision:
     # The root user needs no policy where no key policy is asked.
-    policy_type, policy, statement = hit or (PolicyType.IDENTITY, "", None)
+    policy_type, policy, statement = hit or (_IDENTITY, "", None)
     return Decision(Outcome.ALLOW, policy_type, policy, statement, None, request, policies, found)
 
 
@@ -195,16 +197,16 @@ def _missing(request: Request, policies: Policies, found: Found) -> PolicyType |
     """
     is_own = request.principal_account == request.resource_account
     needs_key_policy = policies.key_policy is not None or not is_own
-    if needs_key_policy and found.grade is Grade.NONE and not policies.grant:
-        return PolicyType.RESOURCE
-    needs_identity = not (found.grade is Grade.ROLE and is_own)
+    if needs_key_policy and found.grade is NONE and not policies.grant:
+        return _RESOURCE
+    needs_identity = not (found.grade is ROLE and is_own)
     if needs_identity and found.identity is None and not request.is_root:
-        return PolicyType.IDENTITY
+        return _IDENTITY
     if policies.boundary and found.boundary is None:
-        return PolicyType.BOUNDARY
+        return _BOUNDARY
     if policies.session and found.session is None:
-        return PolicyType.SESSION
-    return PolicyType.RESOURCE if needs_key_policy and found.grade is Grade.NONE else None
+        return _SESSION
+    return _RESOURCE if needs_key_policy and found.grade is NONE else None
 
 
 def _denial(request: Request, policies: Policies, caller: Names) -> Hit | None:
@@ -213,7 +215,7 @@ def _denial(request: Request, policies: Policies, caller: Names) -> Hit | None:
     if policies.key_policy is not None:
         for statement in policies.key_policy.for_action(action)[0]:
             if is_denied_to(statement, caller, policies) and statement.holds(resource, context):
-                return Hit(PolicyType.RESOURCE, KEY_POLICY, statement)
+                return Hit(_RESOURCE, KEY_POLICY, statement)
     for policy_type, named in _others(policies):
         for name, document in named:
             for statement in document.for_action(action)[0]:
@@ -229,19 +231,19 @@ def is_denied_to(statement: Statement, caller: Names, policies: Policies) -> boo
         # A Deny with NotPrincipal is for everyone with a permissions boundary, whomever it names.
         # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html
         return True
-    return statement.principals.grade(caller) is not Grade.NONE
+    return statement.principals.grade(caller) is not NONE
 
 
 def _others(policies: Policies) -> Iterable[tuple[PolicyType, Sequence[Named]]]:
-    yield PolicyType.IDENTITY, policies.identity
+    yield _IDENTITY, policies.identity
     if policies.boundary is not None:
-        yield PolicyType.BOUNDARY, (policies.boundary,)
-    yield PolicyType.SESSION, policies.session
+        yield _BOUNDARY, (policies.boundary,)
+    yield _SESSION, policies.session
 
 
 def _key_policy(request: Request, policies: Policies, caller: Names) -> tuple[Grade, Hit | None]:
     """The key policy's Allow that names the caller best."""
-    best, hit = Grade.NONE, None
+    best, hit = NONE, None
     if policies.key_policy is None:
         return best, hit
     resource, context = request.resource, request.folded
@@ -249,8 +251,8 @@ def _key_policy(request: Request, policies: Policies, caller: Names) -> tuple[Gr
         assert statement.principals is not None  # noqa: S101 # of a key policy
         grade = statement.principals.grade(caller)
         if grade > best and statement.holds(resource, context):
-            best, hit = grade, Hit(PolicyType.RESOURCE, KEY_POLICY, statement)
-            if best is Grade.CALLER:
+            best, hit = grade, Hit(_RESOURCE, KEY_POLICY, statement)
+            if best is CALLER:
                 break
     return best, hit
 

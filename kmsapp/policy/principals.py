@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from kmsapp.policy.errors import INVALID_PRINCIPALS, NO_PRINCIPAL, SYNTAX, FaultError, Path
 
@@ -19,6 +19,7 @@ _SESSION = re.compile(r"arn:aws:sts::\d{12}:(?:assumed-role/[\w+=,.@-]+|federate
 _SERVICE = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*\.amazonaws\.com")
 _FEDERATED = re.compile(r"arn:aws:iam::\d{12}:(?:saml|oidc)-provider/\S+|[a-z0-9-]+(?:\.[a-z0-9-]+)+", re.ASCII)
 _UNIQUE_ID = re.compile(r"A(?:IDA|ROA)[A-Z0-9]+")
+_NO_ARNS: frozenset[str] = frozenset()
 
 
 class Grade(IntEnum):
@@ -30,8 +31,11 @@ class Grade(IntEnum):
     CALLER = 3  # the user or the session itself, or everyone: an implicit denial elsewhere does not matter
 
 
-@dataclass(frozen=True)
-class Names:
+# Python 3.11 finds a member of an enumeration by a function of its own, and a decision asks for dozens.
+NONE, ACCOUNT, ROLE, CALLER = Grade
+
+
+class Names(NamedTuple):
     """What is known of a caller's names."""
 
     arn: str  # of the user, the session, or arn:aws:iam::<account>:root
@@ -40,6 +44,16 @@ class Names:
     unique_id: str  # AIDA… of a user, AROA… of a role; "" if unknown
     # Who the policy's user and role ARNs were when it was put; None: compare ARNs only.
     unique_ids: Mapping[str, str] | None
+    # Those of them that mean the caller, who was renamed since: the policy means who it was, not what they were called.
+    old_arns: frozenset[str]
+
+    @classmethod
+    def of(cls, arn: str, role_arn: str, account: str, unique_id: str, unique_ids: Mapping[str, str] | None) -> Names:
+        old = _NO_ARNS
+        # A policy names nobody twice: each principal stands in it under the one ARN of the time when it was put.
+        if unique_ids and unique_id and unique_ids.get(role_arn or arn) != unique_id:
+            old = frozenset([name for name, recorded in unique_ids.items() if recorded == unique_id])
+        return cls(arn, role_arn, account, unique_id, unique_ids, old)
 
 
 @dataclass(frozen=True)
@@ -56,26 +70,21 @@ class Principals:
         """How well the element names the caller."""
         if self.negated:
             # An account beside its user is AWS's advice for NotPrincipal; alone it exempts nobody but the root user.
-            return Grade.NONE if self._names(caller) or self._is_its_root(caller) else Grade.CALLER
+            return NONE if self._names(caller) or self._is_its_root(caller) else CALLER
         if named := self._names(caller):
             return named
-        return Grade.ACCOUNT if caller.account in self.accounts else Grade.NONE
+        return ACCOUNT if caller.account in self.accounts else NONE
 
     def _names(self, caller: Names) -> Grade:
         if self.everyone:
-            return Grade.CALLER
+            return CALLER
         if caller.arn in self.arns and _is_same(caller.arn, caller):
-            return Grade.ROLE if ":role/" in caller.arn else Grade.CALLER
+            return ROLE if ":role/" in caller.arn else CALLER
         if caller.role_arn in self.arns and _is_same(caller.role_arn, caller):
-            return Grade.ROLE
-        if caller.unique_ids and caller.unique_id and self._names_under_an_old_name(caller):
-            return Grade.ROLE if caller.role_arn else Grade.CALLER
-        return Grade.CALLER if caller.arn in self.others else Grade.NONE
-
-    def _names_under_an_old_name(self, caller: Names) -> bool:
-        """Whether the caller was renamed since: the policy means who it was, not what they were called."""
-        recorded = caller.unique_ids or {}
-        return any(unique_id == caller.unique_id and arn in self.arns for arn, unique_id in recorded.items())
+            return ROLE
+        if caller.old_arns and not caller.old_arns.isdisjoint(self.arns):
+            return ROLE if caller.role_arn else CALLER
+        return CALLER if caller.arn in self.others else NONE
 
     def _is_its_root(self, caller: Names) -> bool:
         return caller.account in self.accounts and caller.arn == f"arn:aws:iam::{caller.account}:root"

@@ -16,8 +16,11 @@ from kmsapp.policy.wildcards import Piece
 Context = Mapping[str, str | Sequence[str]]  # condition keys in lower case, of which the absent ones are left out
 
 
-class FoldedContext(Mapping[str, str | Sequence[str]]):
-    """A Context that is one already, so that nobody has to fold it: it may be built at the first question."""
+class FoldedContext:
+    """What a Context is that nobody has to fold, because it may be built at the first question.
+
+    No abstract base class: whether something is one of those takes a function of Python's to find out.
+    """
 
 
 _VARIABLE = re.compile(r"\$\{(?:([*?$])|([^{}$,']+)(?:,\s*'([^']*)')?)\}")
@@ -59,6 +62,8 @@ class Template:
 
     def text(self, context: Context) -> str | None:
         """The text where * and ? mean themselves; None if a variable has no value."""
+        if len(self.parts) == 1 and isinstance(self.parts[0], _Variable):
+            return self.parts[0].value(context)
         pieces = self.pieces(context)
         return None if pieces is None else "".join(text for text, _ in pieces)
 

@@ -52,9 +52,9 @@ def _begins_with(text: str) -> Matcher:
 
 def _with_asterisks(first: _Segment, between: list[_Segment], last: _Segment) -> Matcher:
     shortest = first.width + last.width + sum(segment.width for segment in between)
-    if not between and first.text is not None and last.text is not None:
-        begin, finish = first.text, last.text
-        return lambda value: len(value) >= shortest and value.startswith(begin) and value.endswith(finish)
+    texts = [segment.text for segment in (first, *between, last) if segment.text is not None]
+    if len(texts) == len(between) + 2:
+        return _with_asterisks_only(texts[0], texts[1:-1], texts[-1], shortest)
 
     def matches(value: str) -> bool:
         end = len(value) - last.width
@@ -65,6 +65,24 @@ def _with_asterisks(first: _Segment, between: list[_Segment], last: _Segment) ->
             position = segment.find(value, position, end) + segment.width
             if position < segment.width:
                 return False
+        return True
+
+    return matches
+
+
+def _with_asterisks_only(begin: str, between: list[str], finish: str, shortest: int) -> Matcher:
+    """The same without question marks, as most patterns are."""
+    begun, left = len(begin), len(finish)
+
+    def matches(value: str) -> bool:
+        if len(value) < shortest or not value.startswith(begin) or not value.endswith(finish):
+            return False
+        position, end = begun, len(value) - left
+        for text in between:
+            position = value.find(text, position, end)
+            if position < 0:
+                return False
+            position += len(text)
         return True
 
     return matches

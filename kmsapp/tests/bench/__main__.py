@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hsmapp.softhsm import find_module
 from kmsapp.testing import Casemate, Server
-from kmsapp.tests.bench import many_keys, processor, rates, report
+from kmsapp.tests.bench import decisions, many_keys, processor, rates, report
 
 
 def parser() -> argparse.ArgumentParser:
@@ -80,6 +80,7 @@ def measure(given: argparse.Namespace, casemate: Casemate, starts: list[float]) 
         "Calls, processor time",
         processor.per_call(casemate, connections=given.connections, rounds=given.rounds, with_moto=not given.no_moto),
     )
+    keep("Authorization", decisions.measure(casemate, rounds=given.rounds))
     if given.rate:
         keep("Calls, open loop", rates.open_loop(casemate, given.rate, seconds=given.seconds, rounds=given.rounds))
     return sections

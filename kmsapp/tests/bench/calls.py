@@ -25,9 +25,9 @@ DISTINCT = 64  # requests of one kind, sent in turn
 class Signer:
     """Signs requests to one server as one person; they are good for five minutes."""
 
-    def __init__(self, port: int, access_key_id: str, secret_access_key: str):
+    def __init__(self, port: int, access_key_id: str, secret_access_key: str, *, token: str | None = None):
         self.port = port
-        self._credentials = Credentials(access_key_id, secret_access_key)
+        self._credentials = Credentials(access_key_id, secret_access_key, token)
 
     def kms(self, operation: str, params: dict[str, Any]) -> bytes:
         body = json.dumps(params).encode()

@@ -13,7 +13,7 @@ from kmsapp import demo
 from kmsapp.caller import Caller
 from kmsapp.errors import KmsError
 from kmsapp.models import Account, AuditEvent, InlinePolicy, Role, User
-from kmsapp.tests.people import ALICE, CAROL, call
+from kmsapp.tests.people import ALICE, CAROL, EVERYTHING, EVERYTHING_DOCUMENT, admit, call
 
 ACCOUNT = demo.ACCOUNT
 ROOT = Caller(ACCOUNT, demo.REGION, f"arn:aws:iam::{ACCOUNT}:root", ACCOUNT, principal_type="Root")
@@ -27,8 +27,6 @@ SESSION = Caller(
 )
 ALLOW = {"Effect": "Allow", "Action": "kms:*", "Resource": "*"}
 POLICY = json.dumps({"Version": "2012-10-17", "Statement": [ALLOW]})
-EVERYTHING = "Everything"  # the name of alice's and carol's inline policy
-_EVERYTHING = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
 ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 
 
@@ -41,10 +39,7 @@ def fill(monkeypatch: pytest.MonkeyPatch) -> None:
         User.objects.create_user(
             account=account, user_name="", user_id=account.pk, is_root=True, created_at=clock.now()
         )
-        user = User.objects.create_user(
-            account=account, user_name=caller.user_name, user_id=caller.principal_id, created_at=clock.now()
-        )
-        InlinePolicy.objects.create(user=user, name=EVERYTHING, document=_EVERYTHING)
+        admit(caller)
 
 
 def admit_session() -> None:
@@ -52,7 +47,7 @@ def admit_session() -> None:
     role = Role.objects.create(
         account_id=ACCOUNT, name="ExampleRole", role_id=SESSION.identity_id, created_at=clock.now()
     )
-    InlinePolicy.objects.create(role=role, name=EVERYTHING, document=_EVERYTHING)
+    InlinePolicy.objects.create(role=role, name=EVERYTHING, document=EVERYTHING_DOCUMENT)
 
 
 def iam(operation: str, caller: Caller = ALICE, **params: Any) -> dict[str, Any]:

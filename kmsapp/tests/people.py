@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from hsmapp import clock
 from kmsapp import demo, dispatch
 from kmsapp.caller import Caller
 from kmsapp.errors import KMSInvalidStateException
+from kmsapp.models import Account, InlinePolicy, User
 
 
 def _person(account: str, name: str) -> Caller:
@@ -25,6 +28,22 @@ ELSEWHERE = Caller(
     demo.OTHER_ACCOUNT,
     principal_type="Root",
 )
+
+
+EVERYTHING = "Everything"  # the name of the policy that `admit` gives
+EVERYTHING_DOCUMENT = json.dumps(
+    {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+)
+
+
+def admit(caller: Caller) -> User:
+    """Make the user that the caller is, who may do everything in their account: for a database without the demo."""
+    account, _ = Account.objects.get_or_create(account_id=caller.account, defaults={"created_at": clock.now()})
+    user = User.objects.create_user(
+        account=account, user_name=caller.user_name, user_id=caller.principal_id, created_at=clock.now()
+    )
+    InlinePolicy.objects.create(user=user, name=EVERYTHING, document=EVERYTHING_DOCUMENT)
+    return user
 
 
 def call(operation: str, caller: Caller = ALICE, **params: Any) -> dict[str, Any]:

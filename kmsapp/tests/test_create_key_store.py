@@ -30,12 +30,13 @@ from kmsapp.tests.key_store_rows import (
     refused,
     rows_only,
 )
-from kmsapp.tests.people import ELSEWHERE, call
+from kmsapp.tests.people import ALICE, ELSEWHERE, admit, call
 
 
 @pytest.fixture(autouse=True)
 def installed(transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with rows_only(tmp_path, monkeypatch):
+        admit(ALICE)
         yield
 
 

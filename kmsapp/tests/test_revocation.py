@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from kmsapp.testing import Casemate, Server
-from kmsapp.tests.revocations import KINDS, Revocable, World
+from kmsapp.tests.revocations import KINDS, Revocable
+from kmsapp.tests.wire_world import World
 from kmsapp.tests.worker_lines import Line, open_lines
 
 PASSES = int(os.environ.get("CASEMATE_REVOCATIONS", "1"))

@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
         help="calls a second of the open loop (default: 500 1000 2000); none leaves it out",
     )
     made.add_argument("--keys", type=int, default=0, help="measure a cluster with so many keys instead of the calls")
+    made.add_argument("--authorization", action="store_true", help="measure authorizing alone instead of the calls")
     made.add_argument("--no-moto", action="store_true", help="leave moto_server out")
     made.add_argument("--write", action="store_true", help="put the results into docs/measurements.md, too")
     return made
@@ -65,6 +66,9 @@ def measure(given: argparse.Namespace, casemate: Casemate, starts: list[float]) 
     if given.keys:
         lines = many_keys.measure(casemate, given.keys, seconds=given.seconds, rounds=given.rounds)
         keep("Many keys in one cluster", lines)
+        return sections
+    if given.authorization:
+        keep("Authorization", decisions.measure(casemate, rounds=given.rounds))
         return sections
     keep(
         "Calls, closed loop",

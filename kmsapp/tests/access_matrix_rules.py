@@ -198,7 +198,8 @@ RULES: dict[str, Rule] = {
     **_named(
         _key(crosses=True),
         "kms",
-        "DescribeKey Encrypt Decrypt GenerateDataKey GenerateDataKeyWithoutPlaintext CreateGrant ListGrants RevokeGrant",
+        "DescribeKey Encrypt Decrypt GenerateDataKey GenerateDataKeyWithoutPlaintext "
+        "CreateGrant ListGrants RevokeGrant",
     ),
     **_named(_key(), "kms", "GetKeyPolicy PutKeyPolicy TagResource ListResourceTags"),
     "kms:Decrypt / without KeyId": _key(crosses=True, kind="ciphertext"),
@@ -210,9 +211,7 @@ RULES: dict[str, Rule] = {
     "kms:ListRetirableGrants": Rule("own principal", BY_ARN, missing="InvalidArnException"),
     **_named(_STORE, "kms", "CreateKey DescribeCustomKeyStores ConnectCustomKeyStore UpdateCustomKeyStore"),
     "kms:CreateKey / with tags": Rule("account", NAMED, missing=NO_STORE, needs=("kms:TagResource",)),
-    "kms:DeleteCustomKeyStore": Rule(
-        "account", NAMED, missing=NO_STORE, ends=("CustomKeyStoreHasCMKsException",)
-    ),
+    "kms:DeleteCustomKeyStore": Rule("account", NAMED, missing=NO_STORE, ends=("CustomKeyStoreHasCMKsException",)),
     "kms:DisconnectCustomKeyStore": Rule(
         "account", NAMED, missing=NO_STORE, ends=(SUCCESS, "CustomKeyStoreInvalidStateException")
     ),
@@ -337,7 +336,7 @@ def _refusal(cell: Cell, rule: Rule) -> str:
             refusal = key_refusal(person, thing, action, crosses_accounts=False)
             return refusal if person.may(action) else DENIED
         case "role":
-            return "" if _may_assume(person, thing) else DENIED
+            return "" if may_assume(person, thing) else DENIED
         case "retirement":
             return _retirement(person, thing)
         case "ciphertext":
@@ -394,7 +393,8 @@ def is_let_in(cell: Cell) -> bool:
     return any(statement.names(cell.person) or statement.delegates_to(cell.person) for statement in about)
 
 
-def _may_assume(person: Person, thing: Thing | None) -> bool:
+def may_assume(person: Person, thing: Thing | None) -> bool:
+    """Whether the role of the thing trusts the person, and their account lets them assume it where that is needed."""
     if person.is_root or thing is None or not thing.exists:
         return False  # https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html: root users can't
     allows = _is_allowed_from_elsewhere if _is_of_another(person, thing) else _is_allowed_by

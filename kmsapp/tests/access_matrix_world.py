@@ -15,6 +15,7 @@ from typing import Any
 
 from kmsapp.testing import DEMO_ACCOUNT, REGION, Casemate
 from kmsapp.tests import access_matrix_rules as rules
+from kmsapp.tests.access_matrix_documents import document
 from kmsapp.tests.access_matrix_requests import DOCUMENT, INLINE, PASSWORD, REQUESTS, TRUST, Made, New, Of
 from kmsapp.tests.access_matrix_rules import OURS, PEOPLE, RETIRES, THEIRS, THINGS, Cell, Person, Statement, Thing
 from kmsapp.tests.access_matrix_wire import Answer, Credentials, Wire
@@ -33,26 +34,6 @@ demo.ACCOUNT = demo.OTHER_ACCOUNT
 print(demo.add_further_cluster().cluster_id)
 """
 _KEY_ID_IN_BLOB = slice(9, 25)
-
-
-def document(statements: tuple[Statement, ...], arns: dict[str, str], *, resource: bool = True) -> str:
-    """The statements as a policy document. arns: of people and accounts."""
-    return json.dumps({"Version": "2012-10-17", "Statement": [_statement(one, arns, resource) for one in statements]})
-
-
-def _statement(statement: Statement, arns: dict[str, str], resource: bool) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "Effect": "Allow",
-        "Principal": {"AWS": [arns[name] for name in statement.principals]},
-        "Action": list(statement.actions),
-    }
-    if resource:
-        shown["Resource"] = "*"
-    if statement.sid:
-        shown["Sid"] = statement.sid
-    if statement.for_services_only:
-        shown["Condition"] = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
-    return shown
 
 
 class World:
@@ -218,7 +199,8 @@ class World:
     def ask(self, cell: Cell, wire: Wire) -> Answer:
         """Send the cell's request. wire: the caller's."""
         request, stuff = REQUESTS[cell.row], self._things[cell.thing.name if cell.thing else "shared"]
-        may, made = rules.is_allowed(cell), {}
+        may = rules.is_allowed(cell)
+        made: dict[str, str] = {}
         names = {} if not may else {"number": str(next(self._numbers))}
         if may:
             for operation, params in request.first:

@@ -96,7 +96,7 @@ def key(call: Call, identifier: str, action: str, *, aliases: bool = False) -> K
     named = _named(call, identifier, aliases=aliases)
     found = _find(named)
     if named.account != call.caller.account and (found is None or action not in cross_account.ACTIONS):
-        raise denials.foreign(call, action, identifier)
+        raise _foreign(call, action, identifier)
     if found is None:
         raise _not_found(named)
     _authorize(call, found, action, alias=named.alias, shown=identifier)
@@ -233,10 +233,25 @@ def _by_policies(
 def _authorize(call: Call, found: KeyFacts, action: str, *, alias: str = "", shown: str) -> None:
     decision = decide(call, found, action, alias=alias)
     if decision.outcome is not Outcome.ALLOW:
-        # Who may not use another account's alias must not learn which key it names.
-        named = found.arn if found.account == call.caller.account else shown
-        raise denials.denial(call, decision, action, named)
+        if found.account != call.caller.account:
+            # Who may not use another account's alias must not learn which key it names.
+            raise _foreign(call, action, shown, decision)
+        raise denials.denial(call, decision, action, found.arn)
     _note(call, found, action)
+
+
+def _foreign(call: Call, action: str, identifier: str, decision: Decision | None = None) -> AccessDeniedException:
+    """The denial for another account's key, the same whether it exists or not.
+
+    Only to those whom the key's policy lets in, themselves or their account, does it say what their own account lacks.
+    decision: on the key, if it exists.
+    """
+    own = decide_for_account(call, action, identifier)
+    if own.outcome is Outcome.EXPLICIT_DENY:
+        return denials.denial(call, own, action, identifier)
+    if decision is not None and decision.outcome is Outcome.IMPLICIT_DENY and decision.found.key is not None:
+        return denials.denial(call, decision, action, identifier)
+    return denials.foreign(call, action, identifier)
 
 
 def _note(call: Call, found: KeyFacts, action: str) -> None:

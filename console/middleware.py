@@ -73,7 +73,7 @@ class CallerMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.user.is_authenticated:
-            if request.user.password_reset_required and request.path not in _open_before_a_new_password():
+            if request.user.password_reset_required and request.path not in _open_until_it_is_changed():
                 return _to_new_password(request)
             roles.act(request, caller_of(request, request.user))
         return self.get_response(request)
@@ -83,7 +83,7 @@ class CallerMiddleware:
         return refusal(request, error) if isinstance(error, KmsError) else None
 
 
-def _open_before_a_new_password() -> set[str]:
+def _open_until_it_is_changed() -> set[str]:
     return {reverse(f"console:{name}") for name in ("password-change", "sign-out", "theme")}
 
 

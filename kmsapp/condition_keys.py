@@ -17,6 +17,7 @@ from typing import Any, overload
 from hsmapp import clock
 from kmsapp.call import Call
 from kmsapp.caller import Caller
+from kmsapp.grant_rules import CONTEXT_MEMBER
 from kmsapp.key_facts import KeyFacts
 from kmsapp.policy.conditions import Several
 from kmsapp.policy.variables import FoldedContext
@@ -160,7 +161,7 @@ def _of_request(call: Call, action: str) -> dict[str, Value]:
         values.update(_of_tags(params))
     if params.get("EncryptionAlgorithm"):
         values["kms:encryptionalgorithm"] = params["EncryptionAlgorithm"]
-    context = params.get("EncryptionContext")
+    context = params.get(CONTEXT_MEMBER.get(operation, "EncryptionContext"))
     if isinstance(context, dict) and context:
         values["kms:encryptioncontextkeys"] = tuple(context)
         values.update(_pairs("kms:encryptioncontext:", context.items()))

@@ -26,19 +26,27 @@ _CHARACTERS = re.compile("[\t\n\r\u0020-\u00ff]+")
 
 def require_good(password: str, user: User) -> None:
     """Refuse a password that AWS's default policy refuses. Raises PasswordPolicyViolationException."""
+    wrong = problem(password, account=user.account_id, user_name=user.user_name)
+    if wrong:
+        raise PasswordPolicyViolationException(wrong)
+
+
+def problem(password: str, *, account: str, user_name: str) -> str:
+    """What AWS's default policy has against the password, empty if nothing."""
     if len(password) < SHORTEST_PASSWORD:
-        raise PasswordPolicyViolationException(f"Password should have a minimum length of {SHORTEST_PASSWORD}.")
+        return f"Password should have a minimum length of {SHORTEST_PASSWORD}."
     if len(password) > LONGEST_PASSWORD:
-        raise PasswordPolicyViolationException(f"Password should have a maximum length of {LONGEST_PASSWORD}.")
+        return f"Password should have a maximum length of {LONGEST_PASSWORD}."
     if not _CHARACTERS.fullmatch(password):
-        raise PasswordPolicyViolationException("Password should have characters of Latin 1 alone.")
+        return "Password should have characters of Latin 1 alone."
     if sum(any(letter in kind for letter in password) for kind in _KINDS) < KINDS_NEEDED:
-        raise PasswordPolicyViolationException(
+        return (
             f"Password should have at least {KINDS_NEEDED} of: uppercase letters, lowercase letters, numbers, and "
             f"symbols ({SYMBOLS})."
         )
-    if password.casefold() in {user.account_id, user.user_name.casefold()}:
-        raise PasswordPolicyViolationException("Password should be neither the account ID nor the user name.")
+    if password.casefold() in {account, user_name.casefold()}:
+        return "Password should be neither the account ID nor the user name."
+    return ""
 
 
 @operation("console:ChangePassword", recorded_as="iam:ChangePassword")

@@ -19,8 +19,9 @@ from kmsapp.models import Account, Role, User
 _ACCOUNT_FORMS = ("{}", "arn:aws:iam::{}:root")  # AWS takes both and shows the second
 _ACCOUNT = re.compile(r"(?:arn:aws:iam::)?([0-9]{12})(?::root)?\Z")
 _IDENTITY = re.compile(r"arn:aws:iam::([0-9]{12}):(user|role)/(?:[!-~]*/)?([\w+=,.@-]+)\Z", re.ASCII)
-# One exact session; AWS doesn't ask whether it was ever opened.
-_SESSION = re.compile(r"arn:aws:sts::[0-9]{12}:(assumed-role/[\w+=,.@-]+/|federated-user/)[\w+=,.@-]+\Z", re.ASCII)
+# One exact session of a role; whether it was ever opened is not asked.
+_SESSION = re.compile(r"arn:aws:sts::([0-9]{12}):assumed-role/([\w+=,.@-]+)/[\w+=,.@-]+\Z", re.ASCII)
+_FEDERATED = re.compile(r"arn:aws:sts::[0-9]{12}:federated-user/[\w+=,.@-]+\Z", re.ASCII)
 
 
 class UnknownPrincipalError(Exception):
@@ -48,11 +49,12 @@ def named(document_text: str) -> list[str]:
 def resolve(arns: Iterable[str]) -> dict[str, str]:
     """The unique ids of accounts, users and roles: AIDA…, AROA…, or an account's 12 digits, by the form given.
 
-    "*" and sessions of STS are taken as they are, and left out. Three queries, however many there are.
+    A role's session has the id of its role, so that the session of a namesake is another. "*" and federated users are
+    taken as they are, and left out. Four queries, however many there are.
     Raises: UnknownPrincipalError for the first that does not exist.
     """
-    wanted = [arn for arn in dict.fromkeys(arns) if arn != "*" and not _SESSION.match(arn)]
-    known = _known_accounts(wanted) | _known_identities(wanted)
+    wanted = [arn for arn in dict.fromkeys(arns) if arn != "*" and not _FEDERATED.match(arn)]
+    known = _known_accounts(wanted) | _known_identities(wanted) | _known_sessions(wanted)
     for arn in wanted:
         if arn not in known:
             raise UnknownPrincipalError(arn)
@@ -67,7 +69,8 @@ def shown(document_text: str, recorded: Mapping[str, str], *, current: Mapping[s
     """
     if current is None:
         current = current_arns(recorded.values())
-    return _rewritten(document_text, {arn: current.get(unique_id, unique_id) for arn, unique_id in recorded.items()})
+    now = {arn: _name_now(arn, unique_id, current, gone=unique_id) for arn, unique_id in recorded.items()}
+    return _rewritten(document_text, now)
 
 
 def in_force(document_text: str, recorded: Mapping[str, str]) -> tuple[str, dict[str, str]]:
@@ -77,8 +80,14 @@ def in_force(document_text: str, recorded: Mapping[str, str]) -> tuple[str, dict
     caller matches it, not even a namesake, and the document keeps the form that was checked.
     """
     current = current_arns(recorded.values())
-    now = {arn: current.get(unique_id, arn) for arn, unique_id in recorded.items()}
+    now = {arn: _name_now(arn, unique_id, current, gone=arn) for arn, unique_id in recorded.items()}
     return _rewritten(document_text, now), {now[arn]: unique_id for arn, unique_id in recorded.items()}
+
+
+def _name_now(arn: str, unique_id: str, current: Mapping[str, str], *, gone: str) -> str:
+    if _SESSION.match(arn):
+        return arn if unique_id in current else gone  # the id is its role's, whose ARN is another
+    return current.get(unique_id, gone)
 
 
 def _rewritten(document_text: str, now: Mapping[str, str]) -> str:
@@ -121,6 +130,17 @@ def _replaced(value: Any, changed: Mapping[str, str]) -> Any:
     if isinstance(value, list):
         return [_replaced(item, changed) for item in value]
     return changed.get(value, value) if isinstance(value, str) else value
+
+
+def _known_sessions(wanted: list[str]) -> dict[str, str]:
+    """ARNs of roles' sessions -> unique id of the role, which need not have been assumed under that name yet."""
+    asked = {arn: (match[1], match[2]) for arn in wanted if (match := _SESSION.match(arn))}
+    if not asked:
+        return {}
+    accounts, names = ({part[index] for part in asked.values()} for index in (0, 1))
+    roles = Role.objects.filter(account__in=accounts, name__in=names)
+    ids = {(role.account_id, role.name): role.role_id for role in roles}
+    return {arn: ids[role] for arn, role in asked.items() if role in ids}
 
 
 def _known_accounts(wanted: list[str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ import dataclasses
 import json
 from typing import Any
 
-from kmsapp import access, cross_account
+from kmsapp import access, cross_account, grant_rules
 from kmsapp.call import Call
 from kmsapp.caller import Caller
 from kmsapp.compiled_policies import compiled
@@ -58,7 +58,7 @@ def simulate_key_access(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         call,
         caller=caller,
         operation=action.partition(":")[2],
-        params={"EncryptionContext": params["EncryptionContext"]} if params.get("EncryptionContext") else {},
+        params=_request(action.partition(":")[2], params.get("EncryptionContext") or {}),
         checked=[],
         resources=[],
     )
@@ -79,6 +79,13 @@ def simulate_key_access(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         "PrincipalArn": arn,
         "Action": action,
     }
+
+
+def _request(operation: str, context: dict[str, str]) -> dict[str, Any]:
+    """The members of the request that policies and grants look at."""
+    if operation == "CreateGrant":
+        return {"Operations": []}  # of no more than any grant allows
+    return {grant_rules.CONTEXT_MEMBER.get(operation, "EncryptionContext"): context} if context else {}
 
 
 def _carried_by_a_stranger() -> Carried:

@@ -53,7 +53,7 @@ class _Values:
     path: Path
 
     def templates(self) -> list[Template]:
-        return [template(text, enabled=self.has_variables) for text in self.texts]
+        return [template(text, enabled=self.has_variables) for text in dict.fromkeys(self.texts)]
 
     def parsed(self, parse: Callable[[str], Any], what: str) -> list[Any]:
         values = [parse(text) for text in self.texts]

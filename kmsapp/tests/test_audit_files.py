@@ -20,7 +20,7 @@ from django.db import connection
 from django.db.models import signals
 from django.test.utils import CaptureQueriesContext
 
-from hsmapp import clock
+from hsmapp import clock, epochs
 from hsmapp.testing import wait_until
 from kmsapp import audit
 from kmsapp.audit import ChainFile
@@ -28,7 +28,7 @@ from kmsapp.audit_reading import READ_LINES, read_in
 from kmsapp.call import Call
 from kmsapp.errors import NotFoundException
 from kmsapp.models import AuditChain, AuditEvent
-from kmsapp.tests.people import ALICE, call
+from kmsapp.tests.people import ALICE, admit, call
 
 HEAD = len('{"chain":"') + 64 + len('","event":')
 RECORDS = 1200  # more than two rounds of reading in
@@ -39,6 +39,8 @@ def data(transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """A data folder of the test's own; no HSM runs in it."""
     monkeypatch.setattr(settings, "DATA", tmp_path)
     audit.close_file()
+    epochs.forget_all()
+    admit(ALICE)
     yield tmp_path
     audit.close_file()
 

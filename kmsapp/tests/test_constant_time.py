@@ -25,7 +25,7 @@ HARMLESS = {
         "hsmapp/resync.py",
         "bytes(now.password_sealed) == bytes(credential.password_sealed)",
     ): "whether a row has changed; both are ciphertexts",
-    ("kmsapp/iam/passwords.py", "password.casefold() in {user.account_id, user.user_name.casefold()}"): "public names",
+    ("kmsapp/iam/passwords.py", "password.casefold() in {account, user_name.casefold()}"): "public names",
     ("kmsapp/policy/json_text.py", "path[-1] == error.token"): "a piece of JSON",
     ("kmsapp/wire/sigv4.py", "claimed != authorization.signature"): "both are the client's own, already proved",
     ("console/forms/password.py", "new == self.cleaned_data.get('old_password')"): "both are what was just entered",

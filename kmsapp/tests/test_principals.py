@@ -49,12 +49,19 @@ def policy(*principal: str) -> str:
     return json.dumps({"Statement": {"Effect": "Allow", "Principal": {"AWS": value}, "Condition": condition}})
 
 
-def test_accounts_users_and_roles_have_unique_ids_and_everybody_and_sessions_need_none() -> None:
+def test_accounts_users_roles_and_sessions_have_unique_ids_and_everybody_needs_none() -> None:
     asked = [ROOT, ACCOUNT, OTHER, ALICE, ROLE, "*", SESSION, ALICE]
-    ids_of = {ROOT: ACCOUNT, ACCOUNT: ACCOUNT, OTHER: OTHER, ALICE: "AIDAALICE", ROLE: "AROAADMIN"}
+    ids_of = {
+        ROOT: ACCOUNT,
+        ACCOUNT: ACCOUNT,
+        OTHER: OTHER,
+        ALICE: "AIDAALICE",
+        ROLE: "AROAADMIN",
+        SESSION: "AROAADMIN",
+    }
     with CaptureQueriesContext(connection) as queries:
         assert principals.resolve(asked) == ids_of
-    assert len(queries) == 3
+    assert len(queries) == 4
     assert principals.resolve([]) == {}
 
 
@@ -74,6 +81,7 @@ UNKNOWN = {
     "another partition": f"arn:aws-cn:iam::{ACCOUNT}:root",
     "half of an account's ARN": f"arn:aws:iam::{ACCOUNT}",
     "its other half": f"{ACCOUNT}:root",
+    "a session of a role that is not there": f"arn:aws:sts::{ACCOUNT}:assumed-role/Nobody/anybody",
     "a newline": f"{ALICE}\n",
     "nothing": "",
 }
@@ -112,7 +120,7 @@ def test_whoever_is_gone_or_was_remade_is_shown_by_unique_id() -> None:
     recorded = principals.resolve(principals.named(text))
     User.objects.get(user_id="AIDAALICE").delete()
     Role.objects.get(role_id="AROAADMIN").delete()
-    gone = policy("AIDAALICE", "AROAADMIN", SESSION)
+    gone = policy("AIDAALICE", "AROAADMIN", "AROAADMIN")  # a session is one of that role, and no namesake's
     assert json.loads(principals.shown(text, recorded)) == json.loads(gone)
     make_alice("AIDANEWALICE")
     make_role("AROANEWADMIN")
@@ -148,4 +156,4 @@ def test_a_decision_is_made_by_the_arns_of_now_and_by_ids_that_nobody_has_of_tho
     alicia = f"arn:aws:iam::{ACCOUNT}:user/staff/alicia"
     decided, unique_ids = principals.in_force(text, recorded)
     assert json.loads(decided) == json.loads(policy(alicia, ROLE, SESSION))
-    assert unique_ids == {alicia: "AIDAALICE", ROLE: "AROAADMIN"}
+    assert unique_ids == {alicia: "AIDAALICE", ROLE: "AROAADMIN", SESSION: "AROAADMIN"}

@@ -383,7 +383,7 @@ def test_another_accounts_key_is_denied_whether_it_exists_or_not(casemate: Casem
         assert refusal(carol.decrypt, CiphertextBlob=blob) == ("AccessDeniedException", CIPHERTEXT_DENIED, 400)
         own = refusal(carol.describe_key, KeyId=DEMO_KEY)
         assert own is not None and own.code == "NotFoundException", "an id alone means a key of one's own account"
-        theirs = refusal(carol.create_key, **IN_STORE)
+        theirs = refusal(casemate.boto3("kms", "root of 444455556666").create_key, **IN_STORE)
         assert theirs is not None and theirs.code == "CustomKeyStoreNotFoundException"
     print(f"{len(calls)} operations on another account's key: denied, the key there or not")
 
@@ -391,6 +391,16 @@ def test_another_accounts_key_is_denied_whether_it_exists_or_not(casemate: Casem
 def test_another_accounts_key_and_store_are_not_in_the_console(casemate: Casemate) -> None:
     carol = BrowserClient(casemate)
     carol.sign_in("carol")
+    root = casemate.boto3("iam", "root of 444455556666")
+    everything = "arn:aws:iam::aws:policy/AdministratorAccess"
+    root.attach_user_policy(UserName="carol", PolicyArn=everything)
+    try:
+        _sees_nothing_of_another_account(casemate, carol)
+    finally:
+        root.detach_user_policy(UserName="carol", PolicyArn=everything)
+
+
+def _sees_nothing_of_another_account(casemate: Casemate, carol: BrowserClient) -> None:
     with nothing_remains(casemate):
         for path in (f"/keys/{DEMO_KEY}/", f"/key-stores/{STORE}/", "/clusters/cluster-1a23b4cdefg/"):
             page, absent = carol.get(path), carol.get(path.replace("1", "2"))

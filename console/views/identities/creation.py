@@ -34,6 +34,7 @@ from console.views.identities.frame import IDENTITIES, address, failure, list_cr
 from console.views.identities.membership import add
 from console.views.identities.permissions import EMPTY_POLICY
 from kmsapp.errors import KmsError
+from kmsapp.iam import passwords
 from kmsapp.policy.documents import Kind as PolicyKind
 
 MOST_GROUPS = 10  # of a user
@@ -64,7 +65,14 @@ def user(request: ConsoleRequest) -> HttpResponse:
 
 
 def _user_problems(request: ConsoleRequest) -> Problems:
-    problems = password_problems(request) if request.POST.get("has_password") == "on" else {}
+    problems: Problems = {}
+    if request.POST.get("has_password") == "on":
+        # All of it before the user is made: the password is a call of its own, which would come too late to refuse.
+        problems = password_problems(request)
+        name, password = clean(request.POST.get("name", "")).strip(), request.POST.get("password", "")
+        weak = passwords.problem(password, account=request.caller.account, user_name=name)
+        if weak and not problems:
+            problems = {"id_password": weak}
     if len(request.POST.getlist("group")) > MOST_GROUPS:
         problems["id_groups"] = f"A user can be in up to {MOST_GROUPS} groups. Select fewer."
     return problems

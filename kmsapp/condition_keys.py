@@ -12,15 +12,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from hsmapp import clock
 from kmsapp.call import Call
 from kmsapp.caller import Caller
 from kmsapp.grant_rules import CONTEXT_MEMBER
-from kmsapp.key_facts import KeyFacts
 from kmsapp.policy.conditions import Several
 from kmsapp.policy.variables import FoldedContext
+
+if TYPE_CHECKING:
+    from kmsapp.key_facts import KeyFacts
 
 Value = str | tuple[str, ...]
 
@@ -88,7 +90,7 @@ class ConditionKeys(FoldedContext, Mapping[str, Value]):
             values = _of_caller(call.caller, principal_tags)
             values.update(_of_request(call, action))
             if key is not None:
-                values.update(_of_key(key))
+                values.update(key.condition_keys)
                 if request_alias:
                     values["kms:requestalias"] = request_alias
             for name, value in more.items():
@@ -207,7 +209,8 @@ def _of_grant(params: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
         yield "kms:grantconstraintsourcearn", constraints["SourceArn"]
 
 
-def _of_key(key: KeyFacts) -> dict[str, Value]:
+def of_key(key: KeyFacts) -> dict[str, Value]:
+    """Those of a key, whoever calls: KeyFacts.condition_keys keeps them."""
     values: dict[str, Value] = {
         **_spec_and_usage(key.key_spec, key.key_usage),
         "kms:keyorigin": key.origin,

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from hsmapp import epochs
 from hsmapp.cluster import Material
-from kmsapp import arns, ciphertext, key_states
+from kmsapp import arns, ciphertext, condition_keys, key_states
 from kmsapp.compiled_policies import compiled_key_policy
 from kmsapp.models import Alias, KmsKey, Tag
 from kmsapp.policy.documents import Document
@@ -56,6 +56,11 @@ class KeyFacts:
     @cached_property
     def tags(self) -> Mapping[str, str]:
         return dict(Tag.objects.filter(key_id=self.pk).values_list("tag_key", "tag_value"))
+
+    @cached_property
+    def condition_keys(self) -> Mapping[str, condition_keys.Value]:
+        """What policies may ask about the key."""
+        return condition_keys.of_key(self)
 
 
 _keys: epochs.Cached[KeyFacts | None] = epochs.Cached()

@@ -26,7 +26,6 @@ MOST_BYTES = 32_768  # of a key policy
 WITH_VARIABLES = "2012-10-17"
 VERSIONS = ("2008-10-17", WITH_VARIABLES)
 _MOST_ACTIONS_INDEXED = 256  # KMS has about 60; a file of cases may name any
-_MOST_RESOURCES_REMEMBERED = 16  # by each statement; there are tens of thousands of those
 
 
 class Kind(Enum):
@@ -376,8 +375,6 @@ def _covers(resources: tuple[str, ...], negated: bool, has_variables: bool) -> _
         return None
     templates = [_resource_template(resource, has_variables) for resource in resources]
     covers = any_of([pattern(one) for one in templates])
-    if not any(one.has_variables for one in templates):
-        covers = _remembered(covers)
     if not negated:
         return covers
     filled = [one for one in templates if one.has_variables]
@@ -387,21 +384,6 @@ def _covers(resources: tuple[str, ...], negated: bool, has_variables: bool) -> _
         return not covers(resource, context) and all(one.pieces(context) is not None for one in filled)
 
     return covers_others
-
-
-def _remembered(covers: Callable[[str, Context], bool]) -> Callable[[str, Context], bool]:
-    """The same for what asks the resource alone: callers use few keys, again and again."""
-    known: dict[str, bool] = {}
-
-    def covers_it(resource: str, context: Context) -> bool:
-        found = known.get(resource)
-        if found is None:
-            if len(known) >= _MOST_RESOURCES_REMEMBERED:
-                known.clear()
-            found = known[resource] = covers(resource, context)
-        return found
-
-    return covers_it
 
 
 def _resource_template(resource: str, has_variables: bool) -> Template:

@@ -29,7 +29,7 @@ STATES = {
     "failed": ("Does not allow", "error", "failed"),
     "denied": ("Denies", "stopped", "denied"),
     "notNeeded": ("Not needed", "pending", "aside"),
-    "unread": ("Not yours to read", "progress", "aside"),
+    "unread": ("Not known", "progress", "aside"),
 }
 VERDICTS = {
     "allow": ("Allowed", "success", "passed"),

@@ -58,13 +58,14 @@ class Question:
     conditions: Pairs = field(default_factory=list)  # further condition keys; one key may have several values
 
     @classmethod
-    def of(cls, query: QueryDict) -> Question:
+    def of(cls, query: QueryDict, *, is_secure: bool) -> Question:
+        """is_secure: whether calls come by TLS to this server, if the question does not say how this one would."""
         return cls(
             principal=(_text(query, "arn") or _text(query, "principal")),
             action=_text(query, "action") or "kms:Decrypt",
             encryption_context=_pairs(query, "context"),
             source_ip=_text(query, "source_ip"),
-            secure=_text(query, "secure") != "no",
+            secure=_text(query, "secure") == "yes" if "secure" in query else is_secure,
             time=_text(query, "time"),
             conditions=_pairs(query, "condition"),
         )

@@ -492,14 +492,20 @@ class AuditEventAdmin(AccountAdmin):
     @admin.display(description="why")
     def why(self, row: AuditEvent) -> str:
         """The policy simulator, asked what a denial was about; it shows keys of the Region that is chosen there."""
-        denied = denials.read(str(row.event.get("errorMessage") or ""))
+        denied = denials.of_event(row.event)
         arn = arns.parse(denied.resource) if denied else None
         if denied is None or arn is None or arn.account != row.account or not arn.resource.startswith("key/"):
             return "-"
         address = reverse(
             "console:key-simulator",
             args=[arn.resource.removeprefix("key/")],
-            query={"principal": denied.principal, "action": denied.action},
+            query={
+                "principal": denied.principal,
+                "action": denied.action,
+                "source_ip": denied.source_ip,
+                "context_key": list(denied.encryption_context),
+                "context_value": list(denied.encryption_context.values()),
+            },
         )
         return format_html('<a href="{}">Policy simulator</a> (Region {})', address, arn.region)
 

@@ -50,7 +50,7 @@ def test_a_question_is_read_from_its_address_and_asked() -> None:
         "&secure=no&time=2026-01-02T03:04&condition_key=aws:CalledVia&condition_value=p&condition_key=aws:CalledVia"
         "&condition_value=q&condition_key=kms:ViaService&condition_value=s3"
     )
-    question = Question.of(query)
+    question = Question.of(query, is_secure=True)
     assert question.problems() == {}
     assert question.parameters("k") == {
         "KeyId": "k",
@@ -66,7 +66,7 @@ def test_a_question_is_read_from_its_address_and_asked() -> None:
 
 def test_an_arn_that_is_typed_counts_instead_of_the_list() -> None:
     other = "arn:aws:sts::444455556666:assumed-role/Reader/carol"
-    assert Question.of(QueryDict(f"principal={BOB}&arn={other}")).principal == other
+    assert Question.of(QueryDict(f"principal={BOB}&arn={other}"), is_secure=True).principal == other
 
 
 WRONG = {
@@ -80,7 +80,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("query", "field"), WRONG.values(), ids=WRONG)
 def test_a_wrong_question_names_its_field(query: str, field: str) -> None:
-    assert list(Question.of(QueryDict(query)).problems()) == [field]
+    assert list(Question.of(QueryDict(query), is_secure=True).problems()) == [field]
 
 
 def test_the_operations_are_those_that_take_a_key() -> None:
@@ -286,3 +286,9 @@ def test_a_principal_that_does_not_exist_is_said_to(world: World, key: KmsKey) -
         f"/keys/{key.key_id}/simulator/?arn=arn:aws:iam::{world.account}:user/nobody&action=kms:Decrypt"
     )
     assert page.status_code == 404 and "The user with name nobody cannot be found." in alert(page)
+
+
+def test_a_question_that_does_not_say_how_the_call_comes_means_this_server() -> None:
+    query = QueryDict(f"principal={BOB}")
+    assert [Question.of(query, is_secure=secure).secure for secure in (True, False)] == [True, False]
+    assert Question.of(QueryDict(f"principal={BOB}&secure=yes"), is_secure=False).secure

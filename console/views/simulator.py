@@ -30,7 +30,7 @@ ROWS = {"context": "encryption context", "condition": "condition"}
 @signed_in
 def simulator(request: ConsoleRequest, key_id: str) -> HttpResponse:
     """The form, and below it the answer where the address asks for one."""
-    question, add = Question.of(request.GET), request.GET.get("add", "")
+    question, add = Question.of(request.GET, is_secure=request.is_secure()), request.GET.get("add", "")
     is_asked = bool(question.principal or request.GET.get("ask")) and add not in ROWS
     problems = question.problems() if is_asked else {}
     answer: dict[str, Any] = {}

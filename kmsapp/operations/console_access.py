@@ -37,6 +37,9 @@ _STATES = {State.PASSED: "passed", State.FAILED: "failed", State.NOT_NEEDED: "no
 _TAKEN_FOR_GRANTED = json.dumps(
     {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 )
+_OF_A_SESSION = (
+    "Policies and tags that a session is given when it begins are not known here. They may change the answer."
+)
 _THEIRS = (
     "Policies of another account are not yours to read. They must allow this too, which is taken for granted here."
 )
@@ -70,7 +73,9 @@ def simulate_key_access(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     )
     steps = [_step(step, decision) for step in explanation.path(decision)]
     if is_foreign:
-        steps = [_unread(step) if step["Kind"] == "identityPolicies" else step for step in steps]
+        steps = [_unread(step, _THEIRS) if step["Kind"] == "identityPolicies" else step for step in steps]
+    elif caller.principal_type == "AssumedRole" and not decision.policies.session:
+        steps = [_unread(step, _OF_A_SESSION) if step["Kind"] == "sessionPolicies" else step for step in steps]
     return {
         "Outcome": str(decision.outcome),
         "Message": "" if decision.is_allowed else explanation.access_denied(decision),
@@ -93,9 +98,9 @@ def _carried_by_a_stranger() -> Carried:
     return Carried((named,), None, (), {})
 
 
-def _unread(step: dict[str, Any]) -> dict[str, Any]:
+def _unread(step: dict[str, Any], why: str) -> dict[str, Any]:
     nothing = {"Policy": "", "StatementNumber": 0, "Sid": "", "Line": 0, "Statement": ""}
-    return {**step, **nothing, "State": "unread", "Sentence": _THEIRS}
+    return {**step, **nothing, "State": "unread", "Sentence": why}
 
 
 def _more(params: dict[str, Any]) -> dict[str, str | tuple[str, ...]]:

@@ -130,7 +130,13 @@ def _equal_ignoring_case(values: _Values) -> _Fits:
 
 
 def _like(values: _Values) -> _Fits:
-    return any_of([pattern(one) for one in values.templates()])
+    templates = values.templates()
+    filled = [pattern(one) for one in templates if one.has_variables]
+    fixed = [one.pieces({}) or () for one in templates if not one.has_variables]
+    if not fixed:
+        return any_of(filled)
+    matches = wildcards.compile_any(fixed)
+    return any_of([lambda value, context: matches(value), *filled])
 
 
 def any_of(matchers: Sequence[_Fits]) -> _Fits:

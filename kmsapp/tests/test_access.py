@@ -10,11 +10,12 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from hsmapp import epochs
-from kmsapp import access, arns, demo, ids
+from hsmapp import clock, epochs
+from kmsapp import access, arns, demo, denials, ids
+from kmsapp.audit_reading import read_in
 from kmsapp.caller import Caller
 from kmsapp.errors import AccessDeniedException, InvalidArnException, NotFoundException
-from kmsapp.models import InlinePolicy, KmsKey, User
+from kmsapp.models import AuditEvent, InlinePolicy, KmsKey, User
 from kmsapp.policy import defaults
 from kmsapp.tests.people import ALICE, BOB, CAROL, ELSEWHERE, MALLORY, call, create_key, encrypt
 
@@ -169,3 +170,36 @@ def test_a_stored_key_policy_that_cannot_be_read_can_be_replaced_and_allows_noth
     assert "kms:Encrypt" in denial("Encrypt", ALICE, KeyId=demo.KEY_ID, Plaintext=b"x")
     call("PutKeyPolicy", KeyId=demo.KEY_ID, Policy=defaults.default_policy(demo.ACCOUNT))
     assert encrypt(demo.KEY_ID, b"x")
+
+
+def test_the_record_of_a_denied_decryption_names_the_key_to_its_account_alone(installation: Path) -> None:
+    blob = encrypt(demo.KEY_ID, b"x", EncryptionContext={"a": "1"})
+    for caller in (MALLORY, CAROL):
+        denial("Decrypt", caller, CiphertextBlob=blob, EncryptionContext={"a": "1"})
+    read_in(clock.now())
+    theirs, own = (row.event for row in AuditEvent.objects.filter(event_name="Decrypt", error_code="AccessDenied"))
+    assert theirs["resources"] == [] and denials.of_event(theirs) is None
+    assert denials.of_event(own) == denials.Denied(
+        MALLORY.principal_arn, "kms:Decrypt", KEY_ARN, encryption_context={"a": "1"}
+    )
+
+
+def simulate(arn: str, action: str, **params: Any) -> dict[str, Any]:
+    return call("console:SimulateKeyAccess", KeyId=demo.KEY_ID, PrincipalArn=arn, Action=f"kms:{action}", **params)
+
+
+def test_the_simulator_knows_grants_of_grants_and_the_contexts_of_both_ends(installation: Path) -> None:
+    constraints = {"EncryptionContextSubset": {"a": "1"}}
+    operations = ["ReEncryptFrom", "CreateGrant"]
+    arn = MALLORY.principal_arn
+    call("CreateGrant", KeyId=demo.KEY_ID, GranteePrincipal=arn, Operations=operations, Constraints=constraints)
+    assert simulate(arn, "ReEncryptFrom", EncryptionContext={"a": "1"})["Outcome"] == "allow"
+    assert simulate(arn, "ReEncryptFrom", EncryptionContext={"a": "2"})["Outcome"] == "implicitDeny"
+    assert simulate(arn, "CreateGrant")["Steps"][-1]["Kind"] == "grants"
+
+
+def test_the_simulator_does_not_read_another_accounts_policies(installation: Path) -> None:
+    answer = simulate(CAROL.principal_arn, "Encrypt")
+    assert answer["Outcome"] == "implicitDeny"
+    (unread,) = (step for step in answer["Steps"] if step["State"] == "unread")
+    assert unread["Kind"] == "identityPolicies" and "another account" in unread["Sentence"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import sys
 from collections.abc import Callable
@@ -111,3 +112,21 @@ def test_ten_thousand_characters_against_two_thousand() -> None:
     count += steps(lambda: wildcards.compile_text(("*?" * 1000 + "*a?b") * 4)("a" * 2000))
     assert count < 40 * 24_000
     print(f"{count} steps for 2 patterns of 8 to 10 kB")
+
+
+def test_many_patterns_together_fit_what_one_of_them_fits() -> None:
+    dice, fitted = random.Random(1992), 0  # noqa: S311 - not for secrets
+    for _ in range(5_000):
+        patterns = ["".join(dice.choices("ab*?", k=dice.randint(0, 7))) for _ in range(dice.randint(4, 9))]
+        value = "".join(dice.choices("abc", k=dice.randint(0, 10)))
+        alone = any(wildcards.compile_text(pattern)(value) for pattern in patterns)
+        assert wildcards.compile_any(((pattern, True),) for pattern in patterns)(value) == alone, (patterns, value)
+        fitted += alone
+    assert 500 < fitted < 4_500
+    print(f"5,000 sets of patterns, {fitted} fitted")
+
+
+def test_asterisks_that_stand_for_themselves_stay_so_among_many() -> None:
+    patterns = [((f"a?{number}", True), ("*", False)) for number in range(6)]
+    matches = wildcards.compile_any(patterns)
+    assert matches("ab3*") and not matches("ab3b") and not matches("ab9*")

@@ -33,7 +33,15 @@ os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
 
 # Files whose tests take half a minute and more, together.
-LONGEST = {"test_crash", "test_restore", "test_browser_key_stores", "test_browser_walk", "test_audit_survives_kills"}
+LONGEST = {
+    "test_access_matrix",
+    "test_access_matrix_urls",
+    "test_audit_survives_kills",
+    "test_browser_key_stores",
+    "test_browser_walk",
+    "test_crash",
+    "test_restore",
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -386,11 +386,14 @@ _SITE = {
 _MODEL = {
     "changelist": Address(get=_STAFF, post=Asks("staff", then=(DONE, PAGE))),
     # Neither actions nor lookups past what the page offers.
-    "changelist / delete": Address(
-        post=Asks("staff", then=(DONE, PAGE)),
-        fields={"action": "delete_selected", "_selected_action": "<row>"},
-        things=NAMED,
-    ),
+    **{
+        f"changelist / {action}": Address(
+            post=Asks("staff", then=(DONE, PAGE)),
+            fields={"action": action, "_selected_action": "<row>", "confirmed": "yes", "confirm": "confirm"},
+            things=NAMED,
+        )
+        for action in ("connect", "disconnect", "delete_selected")
+    },
     "changelist / by a password": Address(get=_NEVER, query={"user__password__startswith": "argon2"}),
     "changelist / by another account": Address(
         get=_NEVER, query={"account__account_id__exact": "<account>"}, things=("foreign",)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import ast
 import logging
+import re
 from collections.abc import Iterator
+from dataclasses import replace
+from html import unescape
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 import pytest
 from django.conf import settings
@@ -27,10 +30,14 @@ from console.tests.access_matrix_urls import CALLERS, Address, Cell
 from kmsapp.models import CustomKeyStore, KmsKey, User
 from kmsapp.registry import OPERATIONS
 from kmsapp.tests import admin_world
-from kmsapp.tests.access_matrix_rules import THINGS
+from kmsapp.tests.access_matrix_rules import OURS, PEOPLE, THEIRS, THINGS
 
 TOKEN = "a" * 32
 NAMELESS = {"admin/(?P<url>.*)$": "admin:(nothing)"}
+_TOKENS = re.compile(r"[A-Za-z0-9]{64}")
+# Kinds of what an address names, or a form that is shown again.
+NAMES = ("user", "key id", "store", "cluster", "access key", "policy", "loose policy", "assumed role", "key policy")
+ABSENT = {OURS: ("missing",), THEIRS: ("missing", "foreign missing")}  # account of a thing -> what it must be like
 SIGN_IN_PAGES = ("/sign-in/", "/admin/login/")  # the second leads to the first
 SENTENCE = "is not authorized to perform"
 # The console's own operations, and an address whose cells call each.
@@ -112,10 +119,7 @@ class Browsers:
 
     def ask(self, cell: Cell, address: Address) -> Any:
         """The answer. Django's test client would copy every context, which takes longer than the page."""
-        stuff = self._rows.of(cell.caller, cell.thing)
-        name = table.name_of(cell.row)
-        if name in self._models and THINGS[cell.thing or "shared"].exists:
-            stuff = stuff | {"row": self._row(self._models[name], stuff["account"])}
+        stuff, name = self._stuff(cell), table.name_of(cell.row)
         cookies = {settings.CSRF_COOKIE_NAME: TOKEN, settings.SESSION_COOKIE_NAME: self._sessions[cell.caller]}
         self._factory.cookies = SimpleCookie({cookie: value for cookie, value in cookies.items() if value})
         path = _path(name, address, stuff) + _query(address, stuff)
@@ -124,6 +128,23 @@ class Browsers:
         fields = {name: _value(value, stuff) for name, value in address.fields.items()}
         token = {} if cell.caller == "no token" else {"csrfmiddlewaretoken": TOKEN}
         return self._handler.get_response(self._factory.post(path, fields | token))
+
+    def _stuff(self, cell: Cell) -> dict[str, Any]:
+        """Of every kind what the cell names."""
+        stuff, name = self._rows.of(cell.caller, cell.thing), table.name_of(cell.row)
+        if name in self._models and THINGS[cell.thing or "shared"].exists:
+            return stuff | {"row": self._row(self._models[name], stuff["account"])}
+        return stuff
+
+    def without_ids(self, cell: Cell, answer: Any) -> str:
+        """The page without what the address itself named, and without CSRF tokens, which differ in each."""
+        stuff = self._stuff(cell)
+        text = _TOKENS.sub("", unquote(unescape(answer.content.decode()))).replace(f"/{stuff['row']}/", "/<it>/")
+        for name in sorted((stuff[kind] for kind in NAMES), key=len, reverse=True):
+            text = text.replace(name, "<it>")
+        for number in self._rows.accounts.values():
+            text = text.replace(number, "<account>")
+        return text
 
     def _row(self, model: type[models.Model], account: str) -> str:
         """The row of the account that a page of Django admin is about. The world stays, so it stays."""
@@ -201,15 +222,37 @@ def _compare(known: dict[str, Address], rows: Rows) -> int:
     """Ask every cell; return how many there were."""
     browsers, before = Browsers(rows), _digest(KmsKey, CustomKeyStore)
     differences, count = [], 0
+    turned_away: dict[Cell, str] = {}
     for cell in table.cells(known):
         wanted = table.expected(cell, known[cell.row])
         with transaction.atomic():
-            found = outcome(browsers.ask(cell, known[cell.row]))
+            answer = browsers.ask(cell, known[cell.row])
+            found = outcome(answer)
             if cell.row.startswith("admin:") and cell.caller == "staff":
                 assert _digest(KmsKey, CustomKeyStore) == before, f"{cell} changed a key or a key store"
+            if found in (table.MISSING, table.REFUSED):
+                turned_away[cell] = browsers.without_ids(cell, answer)
             transaction.set_rollback(True)
         if found not in wanted:
             differences.append(f"{cell}: expected {' or '.join(wanted)}, got {found}")
         count += 1
     assert differences == []
+    _require_alike(turned_away)
     return count
+
+
+def _require_alike(turned_away: dict[Cell, str]) -> None:
+    """What is not there and what is another account's have one page, letter by letter."""
+    pairs = [(cell, replace(cell, thing=absent)) for cell in turned_away for absent in ABSENT.get(_side(cell), ())]
+    pairs = [(cell, twin) for cell, twin in pairs if twin in turned_away]
+    assert [str(cell) for cell, twin in pairs if turned_away[cell] != turned_away[twin]] == []
+    assert len(pairs) > 50
+    print(f"{len(pairs)} pairs of pages about what is foreign and what is missing are alike")
+
+
+def _side(cell: Cell) -> str:
+    """Which of ABSENT the thing of a cell is like, if it is of another account than the caller's."""
+    if cell.caller not in PEOPLE or cell.thing not in THINGS or not THINGS[cell.thing].exists:
+        return ""
+    thing = THINGS[cell.thing]
+    return thing.account if thing.account != PEOPLE[cell.caller].account else ""

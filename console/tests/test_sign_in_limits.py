@@ -19,7 +19,7 @@ from hsmapp import clock
 from kmsapp.models import User
 
 pytestmark = pytest.mark.django_db
-SIGN_INS = int(os.environ.get("CASEMATE_SIGN_INS", "150"))
+SIGN_INS = int(os.environ.get("CASEMATE_SIGN_INS", "220"))
 ROUNDS = 2  # of a hundred tries each, five minutes apart
 HOME = "203.0.113.9"
 REFUSED, TOO_MANY, DONE = 422, 429, 302

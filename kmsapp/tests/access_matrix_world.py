@@ -10,6 +10,7 @@ import itertools
 import json
 import threading
 import uuid
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class World:
     def __init__(self, casemate: Casemate):
         self._casemate = casemate
         self._numbers = itertools.count()
+        self._one_at_a_time = threading.RLock()
         roots = {account: casemate.person(f"root of {number}") for account, number in ACCOUNTS.items()}
         self._local = threading.local()  # a connection of each root user for each thread
         self._arns = {"*": "*"} | {
@@ -202,11 +204,12 @@ class World:
         may = rules.is_allowed(cell)
         made: dict[str, str] = {}
         names = {} if not may else {"number": str(next(self._numbers))}
-        if may:
-            for operation, params in request.first:
+        # What was made for one caller must not be taken away by another before that one's call.
+        with self._one_at_a_time if may and request.first else nullcontext():
+            for operation, params in request.first if may else ():
                 account = cell.thing.account if cell.thing else cell.person.account
                 made |= self.root(account, operation, _filled(params, stuff, names, made)).found
-        return wire.call(rules.operation_of(cell.row), _filled(request.params, stuff, names, made))
+            return wire.call(rules.operation_of(cell.row), _filled(request.params, stuff, names, made))
 
     def without_ids(self, text: str, thing: Thing | None) -> str:
         """The text with everything that names the thing replaced."""

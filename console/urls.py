@@ -25,7 +25,7 @@ from console.views import (
 console: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="console:keys"), name="home"),
     path("sign-in/", sign_in.sign_in, name="sign-in"),
-    path("sign-in/root/", sign_in.sign_in, {"as_root": True}, name="sign-in-root"),
+    path("sign-in/root-user/", sign_in.sign_in, {"as_root": True}, name="sign-in-root"),
     path("sign-out/", sign_in.sign_out, name="sign-out"),
     path("password/", password.password_change, name="password-change"),
     path("role-switch/", roles.role_switch, name="role-switch"),

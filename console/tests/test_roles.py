@@ -198,12 +198,12 @@ def root(world: World) -> User:
 def test_a_root_user_signs_in_with_the_account_id(root: User) -> None:
     client = Client()
     page = client.get("/sign-in/").content.decode()
-    assert '<a href="/sign-in/root/?next=/keys/">Sign in as root user</a>' in page
-    assert "User name" not in client.get("/sign-in/root/").content.decode()
-    wrong = client.post("/sign-in/root/", {"account": root.account_id, "password": "wrong"})
+    assert '<a href="/sign-in/root-user/?next=/keys/">Sign in as root user</a>' in page
+    assert "User name" not in client.get("/sign-in/root-user/").content.decode()
+    wrong = client.post("/sign-in/root-user/", {"account": root.account_id, "password": "wrong"})
     assert (wrong.status_code, "Account ID or password is wrong" in wrong.content.decode()) == (422, True)
     form = {"account": root.account_id, "password": PASSWORD, "next": "/help/"}
-    assert client.post("/sign-in/root/", form).headers["Location"] == "/help/"
+    assert client.post("/sign-in/root-user/", form).headers["Location"] == "/help/"
     shown = menu(client)
     assert f"root @ {root.account_id}" in shown
     assert "Root user" in shown
@@ -214,7 +214,7 @@ def test_a_root_user_signs_in_with_the_account_id(root: User) -> None:
 def test_nobody_comes_in_as_root_by_an_empty_user_name(root: User, alice: User) -> None:
     form = {"account": root.account_id, "user_name": "", "password": PASSWORD}
     assert Client().post("/sign-in/", form).status_code == 422
-    assert Client().post("/sign-in/root/", form | {"account": alice.account_id}).status_code == 422
+    assert Client().post("/sign-in/root-user/", form | {"account": alice.account_id}).status_code == 422
 
 
 def test_a_root_user_switches_to_no_role(root: User, reader: Role) -> None:

@@ -204,3 +204,25 @@ def test_the_wizard_by_keyboard(watched: walk.Watched) -> None:
     page.get_by_role("textbox", name="Alias").press_sequentially("by-keyboard")
     page.keyboard.press("Enter")
     expect(watched.heading()).to_contain_text("Add Tags")
+
+
+def test_an_answer_that_arrives_while_a_button_is_pressed_waits_until_it_is_up(watched: walk.Watched) -> None:
+    page = watched.page
+    walk.step_01_sign_in_to_the_console(watched)
+    walk.come_to_labels(watched)
+    page.get_by_label("Alias", exact=True).fill("aws/reserved")
+    button = page.get_by_role("button", name="Next", exact=True)
+    box = button.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    # Leaving the field asks for a check of the alias, whose answer makes the page longer above the button.
+    with page.expect_response(re.compile("/alias-check/")):
+        page.mouse.down()
+    page.wait_for_timeout(200)
+    assert button.bounding_box() == box
+    page.mouse.up()
+    expect(page.get_by_role("alert").filter(has_text="Correct 1 field")).to_be_visible()
+    # An answer that nobody's finger holds up is shown at once.
+    page.get_by_label("Alias", exact=True).fill("aws/other")
+    page.get_by_label("Alias", exact=True).fill("good")
+    expect(page.locator("#id_alias_problem")).to_be_empty()

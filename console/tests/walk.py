@@ -310,14 +310,19 @@ def select(page: Page, name: str) -> None:
     page.get_by_role("checkbox", name=f"Select {name}", exact=True).check()
 
 
-def fill_wizard(watched: Watched, alias: str) -> None:
-    """Come to the review page with nothing but what is needed."""
+def come_to_labels(watched: Watched) -> None:
+    """Come to the wizard's third step with nothing but what is needed."""
     watched.goto("/keys/create/")
     step_06_choose_advanced_options(watched)
     watched.page.get_by_role("radio", name="Custom key store (CloudHSM)", exact=True).check()
     press(watched, "Next")
     watched.page.get_by_role("radio", name=f"Select {STORE_NAME}").check()
     press(watched, "Next")
+
+
+def fill_wizard(watched: Watched, alias: str) -> None:
+    """Come to the review page with nothing but what is needed."""
+    come_to_labels(watched)
     watched.page.get_by_label("Alias", exact=True).fill(alias)
     press(watched, "Next")
     press(watched, "Skip to Review")

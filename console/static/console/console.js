@@ -89,6 +89,26 @@
     });
   });
 
+  // An answer that arrives between a button's way down and up waits: what it changes would move the page under the
+  // pointer, or put a new button in place of the pressed one, and the click would be lost.
+  var pressed = false;
+  var held = [];
+  function release() {
+    pressed = false;
+    held.splice(0).forEach(function (handle) { handle(); });
+  }
+  document.addEventListener("pointerdown", function () { pressed = true; }, true);
+  ["pointerup", "pointercancel"].forEach(function (name) {
+    document.addEventListener(name, function () { setTimeout(release); }, true);
+  });
+  // A press that ended out of the page's sight, in a menu of the browser's own, say.
+  document.addEventListener("pointermove", function (event) { if (pressed && !event.buttons) { release(); } }, true);
+  document.addEventListener("htmx:beforeSend", function (event) {
+    var xhr = event.detail.xhr;
+    var handle = xhr.onload;
+    xhr.onload = function () { if (pressed) { held.push(handle); } else { handle(); } };
+  });
+
   document.addEventListener("htmx:afterSwap", function (event) {
     var target = event.detail.target;
     if (target.id === "modal") {

@@ -69,7 +69,7 @@ def create_alias(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         raise ValidationException("Aliases must refer to keys. Not aliases")
     access.account(call, "kms:CreateAlias", arns.alias_arn(call.caller.region, call.caller.account, name))
     found = access.key(call, target, "kms:CreateAlias")
-    key_states.require("CreateAlias", found.key_state, found.arn)
+    key_states.require("CreateAlias", found)
     with call.change({"keyId": found.arn}):
         key = KmsKey.objects.select_for_update().get(pk=found.pk)  # two callers must not make the 51st together
         require_free(key.account, key.region, name)

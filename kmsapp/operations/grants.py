@@ -44,7 +44,7 @@ def create_grant(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     grant_parameters.require_service_terms(params)
     grant_parameters.require_valid(asked)
     key = access.key(call, params["KeyId"], "kms:CreateGrant")
-    key_states.require("CreateGrant", key.key_state, key.arn)
+    key_states.require("CreateGrant", key)
     grant_parameters.require_supported(asked, key)
     found = _unique_ids(params)
     grant = Grant(

@@ -35,7 +35,7 @@ def put_key_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     found = access.key(call, params["KeyId"], "kms:PutKeyPolicy")
     if name != DEFAULT:
         raise UnsupportedOperationException(f"The only valid policy name is {DEFAULT}, not {name}.")
-    key_states.require("PutKeyPolicy", found.key_state, found.arn)
+    key_states.require("PutKeyPolicy", found)
     policy = key_policies.accepted(call, found, params["Policy"], bypass_lockout_check=bypass)
     with call.change({"keyId": found.arn}):
         KmsKey.objects.filter(pk=found.pk).update(policy=policy.text, policy_principals=policy.principals)

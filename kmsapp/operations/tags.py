@@ -48,7 +48,7 @@ def tag_resource(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     call.audit_parameters["keyId"] = params["KeyId"]
     call.audit_parameters["tags"] = [{"tagKey": tag["TagKey"], "tagValue": tag["TagValue"]} for tag in tag_list]
     found = access.key(call, params["KeyId"], "kms:TagResource")
-    key_states.require("TagResource", found.key_state, found.arn)
+    key_states.require("TagResource", found)
     require_valid(tag_list)
     with call.change({"keyId": found.arn}):
         key = KmsKey.objects.select_for_update().get(pk=found.pk)  # the count below must hold until it is written

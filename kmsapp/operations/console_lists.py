@@ -19,7 +19,7 @@ from kmsapp.iam import principals
 from kmsapp.models import Alias, CustomKeyStore, KmsKey, Role, Tag, User
 from kmsapp.models.key_stores import ConnectionState
 from kmsapp.operations import key_stores, tags
-from kmsapp.operations.keys import key_metadata, key_row
+from kmsapp.operations.keys import key_metadata, row_of
 from kmsapp.registry import operation
 
 PAGE_SIZE = 10
@@ -114,7 +114,7 @@ def describe_key(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         "Policy": access.refusal(call, found, "kms:GetKeyPolicy"),
     }
     denied = {part: refusal for part, refusal in refusals.items() if refusal}
-    key = key_row(found.pk)
+    key = row_of(found)
     store = key.custom_key_store
     aliases = [] if "Aliases" in denied else key.aliases.order_by("name")
     tag_rows = [] if "Tags" in denied else Tag.objects.filter(key=key).order_by("tag_key")

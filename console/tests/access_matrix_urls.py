@@ -124,13 +124,13 @@ _KEYS = {
     "console:key-deletion-cancel": Address(
         _KEY_ARGS,
         get=_key("kms:DescribeKey"),
-        post=_key("kms:DescribeKey", "kms:CancelKeyDeletion", then=(CORRECT,)),
+        post=_key("kms:CancelKeyDeletion", then=(CORRECT,)),
         things=EVERYTHING,
     ),
     "console:key-deletion-confirm": Address(
         _KEY_ARGS,
         get=_key("kms:DescribeKey"),
-        post=_key("kms:DescribeKey", "kms:ScheduleKeyDeletion", then=(CORRECT,)),
+        post=_key("kms:ScheduleKeyDeletion", then=(CORRECT,)),
         fields=_CONFIRM,
         things=EVERYTHING,
     ),

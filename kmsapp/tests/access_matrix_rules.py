@@ -201,7 +201,12 @@ RULES: dict[str, Rule] = {
         "DescribeKey Encrypt Decrypt GenerateDataKey GenerateDataKeyWithoutPlaintext "
         "CreateGrant ListGrants RevokeGrant",
     ),
-    **_named(_key(), "kms", "GetKeyPolicy PutKeyPolicy TagResource ListResourceTags"),
+    **_named(
+        _key(),
+        "kms",
+        "GetKeyPolicy PutKeyPolicy TagResource ListResourceTags "
+        "EnableKey DisableKey ScheduleKeyDeletion CancelKeyDeletion",
+    ),
     "kms:Decrypt / without KeyId": _key(crosses=True, kind="ciphertext"),
     "kms:RetireGrant": _key(crosses=True, kind="retirement"),
     "kms:CreateAlias": _key(kind="alias"),

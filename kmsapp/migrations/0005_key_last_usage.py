@@ -27,7 +27,7 @@ def look_back(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("kmsapp", "0003_as_before"),
+        ("kmsapp", "0004_key_deletion"),
     ]
 
     operations = [

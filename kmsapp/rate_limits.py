@@ -29,6 +29,7 @@ _SLOT = 1 + MOST_WORKERS  # a digest of the name, and the cells
 _NUMBERS = 1 + SLOTS * _SLOT  # first of all, how many workers have cells
 _SECOND_NS = 1_000_000_000
 _COUNT_BITS = 32  # of a cell; above them is the second
+_MOST_COUNTED = (1 << _COUNT_BITS) - 1
 
 
 def make() -> int:
@@ -70,7 +71,7 @@ class Counters:
             second = time.monotonic_ns() // _SECOND_NS << _COUNT_BITS
             admitted = 0
             for number in numbers[place : place + numbers[0]]:
-                if number >= second:
+                if second < number <= second + _MOST_COUNTED:
                     admitted += number - second
             if admitted >= per_second:
                 return False

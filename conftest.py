@@ -18,11 +18,11 @@ from playwright.sync_api import expect
 
 from hsmapp.parent import die_with_parent
 from hsmapp.softhsm import find_module
-from hsmapp.testing import save_database
+from hsmapp.testing import load_database, save_database
 from hsmapp.tests import faulty_module
 from kmsapp import demo, testing
 from kmsapp.testing import Casemate, served_copy
-from kmsapp.tests.installations import DATABASE_COPY, copy_of, in_folder
+from kmsapp.tests.installations import DATABASE_COPY, copy_of, in_folder, in_folder_without_hsms
 
 # Five seconds is what a page may take on a machine that does nothing else.
 expect.set_options(timeout=20_000)
@@ -141,6 +141,16 @@ def installation(
 ) -> Iterator[Path]:
     """The demo in this process, without HTTP: its database is the test's, its HSMs are real; yields its data folder."""
     with copy_of(installation_template, tmp_path, monkeypatch):
+        yield tmp_path
+
+
+@pytest.fixture
+def rows(
+    transactional_db: None, installation_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """The demo's database in this process without its HSMs, for what asks none; yields its data folder."""
+    load_database(installation_template / DATABASE_COPY)
+    with in_folder_without_hsms(installation_template, tmp_path, monkeypatch):
         yield tmp_path
 
 

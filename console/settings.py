@@ -84,6 +84,11 @@ TRANSITION_SECONDS = env_int("CASEMATE_TRANSITION_SECONDS", 3)
 # HSMs that CreateKey needs, active and in different Availability Zones, as AWS requires.
 MIN_ACTIVE_HSMS = env_int("CASEMATE_MIN_ACTIVE_HSMS", 2)
 
+# The memory in which web workers count requests (a path in /proc, from bin/serve); empty: no request is throttled.
+REQUEST_QUOTAS = env_text("CASEMATE_REQUEST_QUOTAS", "")
+# Cryptographic operations a second that the keys of one custom key store do, as in AWS.
+KEY_STORE_REQUESTS_PER_SECOND = env_at_least("CASEMATE_KEY_STORE_REQUESTS_PER_SECOND", 1_800, lowest=1)
+
 # Never on: its error pages show settings and variables to whoever asks.
 DEBUG = False
 # Signs sessions, so it must be the same on every worker and after a restart: derived from the master key. Without one

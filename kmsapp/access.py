@@ -129,6 +129,15 @@ def key_of_ciphertext(call: Call, account_id: str, key_id: str, action: str) -> 
     return found
 
 
+def same_key(call: Call, first: str, second: str) -> bool:
+    """Whether two identifiers (also aliases) name one key, which a call that names two may depend on.
+
+    This authorizes nothing. Raises: NotFoundException, InvalidArnException for what can't name a key.
+    """
+    one, other = (_find(_named(call, identifier, aliases=True)) for identifier in (first, second))
+    return one is not None and other is not None and one.pk == other.pk
+
+
 def more(call: Call, found: KeyFacts, action: str) -> None:
     """Authorize a further action on a key that has been found. Raises: AccessDeniedException."""
     _authorize(call, found, action, shown=found.arn)

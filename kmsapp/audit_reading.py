@@ -1,4 +1,4 @@
-"""The job that copies the lines of audit files into rows, each exactly once by its event id.
+"""The job that copies the lines of audit files into rows, each exactly once by its event id, and notes uses of keys.
 
 A file whose writer is gone and which was read to its end is closed: its row says so, the file stays, and nobody looks
 at it again. One that can't be read is left to a person at the byte where that began, and holds up no other.
@@ -12,13 +12,13 @@ import functools
 import json
 import logging
 import uuid
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
 
 from hsmapp import jobs
-from kmsapp import audit
+from kmsapp import audit, key_usage
 from kmsapp.models import AuditChain, AuditEvent
 from kmsapp.models.audit import ChainState
 
@@ -26,7 +26,13 @@ logger = logging.getLogger(__name__)
 
 READ_LINES = 500
 COLUMNS = tuple(field.attname for field in AuditEvent._meta.concrete_fields if not field.primary_key)
-Row = tuple[Any, ...]  # a value for each of COLUMNS
+
+
+class Record(NamedTuple):
+    """A line that was read."""
+
+    event: audit.Event
+    row: tuple[Any, ...]  # a value for each of COLUMNS
 
 
 @jobs.handler("read in audit files")
@@ -42,22 +48,23 @@ def _read_in_chain(chain: AuditChain) -> int:
     with path.open("rb") as file:
         ended = _writer_is_gone(file)  # asked first: what is there now is then all that will ever be
         lines = _whole_lines(file, chain.read_bytes)
-    rows = _rows(chain, lines)
-    if len(rows) < len(lines):
+    records = _records(chain, lines)
+    if len(records) < len(lines):
         state = ChainState.DAMAGED
     else:
         state = ChainState.CLOSED if ended and len(lines) < READ_LINES else ChainState.OPEN
-    if not rows and state == ChainState.OPEN:
+    if not records and state == ChainState.OPEN:
         return 0
     with transaction.atomic():
-        end = chain.read_bytes + sum(map(len, lines[: len(rows)]))
+        end = chain.read_bytes + sum(map(len, lines[: len(records)]))
         if not _move(chain, end=end, state=state):
             return 0
-        _insert(rows)
-    return len(rows)
+        _insert([record.row for record in records])
+        key_usage.note(record.event for record in records)
+    return len(records)
 
 
-def _insert(rows: list[Row]) -> None:
+def _insert(rows: list[tuple[Any, ...]]) -> None:
     """Write the rows. Plain SQL, because every call comes by here: the ORM needs twice the processor time for it."""
     columns = ", ".join(f'"{column}"' for column in COLUMNS)
     values = ", ".join(["%s"] * len(COLUMNS))
@@ -67,21 +74,24 @@ def _insert(rows: list[Row]) -> None:
         cursor.executemany(f'INSERT INTO "{table}" ({columns}) VALUES ({values}) ON CONFLICT DO NOTHING', rows)  # noqa: S608
 
 
-def _rows(chain: AuditChain, lines: list[bytes]) -> list[Row]:
-    """The rows of these lines, up to the first that is no record."""
-    rows: list[Row] = []
+def _records(chain: AuditChain, lines: list[bytes]) -> list[Record]:
+    """The records of these lines, up to the first that is none."""
+    records: list[Record] = []
     for line in lines:
         try:
             text = audit.event_of_line(line)
-            fields = audit.row(json.loads(text))
+            event = json.loads(text)
+            fields = audit.row(event)
             fields["event_id"] = uuid.UUID(fields["event_id"]).hex
             fields["event_time"] = _stored_time(fields["event_time"])
             fields["event"] = text
-            rows.append(tuple(fields[column] for column in COLUMNS))
+            records.append(Record(event, tuple(fields[column] for column in COLUMNS)))
         except (ValueError, KeyError, TypeError):
-            logger.exception("the audit file %s is damaged: line %d after byte %d", chain, len(rows), chain.read_bytes)
+            logger.exception(
+                "the audit file %s is damaged: line %d after byte %d", chain, len(records), chain.read_bytes
+            )
             break
-    return rows
+    return records
 
 
 @functools.lru_cache(maxsize=64)  # thousands of lines may have one second

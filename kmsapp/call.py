@@ -28,6 +28,9 @@ class Call:
     resources: list[str] = field(default_factory=list)  # ARNs
     additional_event_data: dict[str, Any] = field(default_factory=dict)
     checked: list[str] = field(default_factory=list)  # actions that access.py allowed
+    conditions: dict[str, str] = field(
+        default_factory=dict
+    )  # condition keys that its parameters do not tell, lower-case
     granted_by: str = ""  # the grant by which access.py allowed the last of them; empty: policies did
     recorded: bool = False
     recorded_as: str = ""  # AWS's name of what is being done, "kms:CreateKey"; empty: the operation's own

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, overload
 
 from hsmapp import clock
+from kmsapp import key_usage
 from kmsapp.call import Call
 from kmsapp.caller import Caller
 from kmsapp.grant_rules import CONTEXT_MEMBER
@@ -56,6 +57,8 @@ _DEFAULTS = {
     "GenerateDataKeyWithoutPlaintext": {"kms:encryptionalgorithm": "SYMMETRIC_DEFAULT"},
     "GetKeyPolicy": {"kms:policyname": "default"},
     "PutKeyPolicy": {"kms:policyname": "default"},
+    "ReEncryptFrom": {"kms:encryptionalgorithm": "SYMMETRIC_DEFAULT"},
+    "ReEncryptTo": {"kms:encryptionalgorithm": "SYMMETRIC_DEFAULT"},
     "ScheduleKeyDeletion": {"kms:schedulekeydeletionpendingwindowindays": "30"},
     "Sign": {"kms:messagetype": "RAW"},
     "Verify": {"kms:messagetype": "RAW"},
@@ -64,6 +67,10 @@ _DEFAULTS = {
 _IN_IAM_POLICIES_ONLY = {"kms:resourcealiases"}
 # https://docs.aws.amazon.com/kms/latest/developerguide/resource-limits.html#aliases-per-key
 ALIASES_PER_KEY = 50
+# ReEncrypt is two actions, each about one of its keys.
+_ALGORITHM_MEMBER = {"ReEncryptFrom": "SourceEncryptionAlgorithm", "ReEncryptTo": "DestinationEncryptionAlgorithm"}
+# These may depend on how long a key was not used, which is read when a policy asks for anything.
+_ASKS_FOR_USE = {"DisableKey", "ScheduleKeyDeletion"}
 # No AWS service calls on anybody's behalf here.
 _NOT_FOR_A_SERVICE = {"CreateGrant", "ListGrants", "RevokeGrant"}
 
@@ -97,6 +104,8 @@ class ConditionKeys(FoldedContext, Mapping[str, Value]):
                 values.update(key.condition_keys)
                 if request_alias:
                     values["kms:requestalias"] = request_alias
+                if action.partition(":")[2] in _ASKS_FOR_USE:
+                    values["kms:trailingdayswithoutkeyusage"] = str(key_usage.days_without_use(key.pk, key.account))
             for name, value in more.items():
                 if value:
                     values[name.lower()] = value
@@ -189,15 +198,16 @@ def _of_caller(caller: Caller, tags: Mapping[str, str]) -> dict[str, Value]:
 
 def _of_request(call: Call, action: str) -> dict[str, Value]:
     params, operation = call.params, action.partition(":")[2]
-    values: dict[str, Value] = dict(_DEFAULTS.get(operation, ()))
+    values: dict[str, Value] = {**_DEFAULTS.get(operation, {}), **call.conditions}
     for member, value in params.items():  # fewer than there are keys
         name = _KEY_OF_MEMBER.get(member)
         if name is not None and value is not None:
             values[name] = _text(value)
     if "Tags" in params or "TagKeys" in params:
         values.update(_of_tags(params))
-    if params.get("EncryptionAlgorithm"):
-        values["kms:encryptionalgorithm"] = params["EncryptionAlgorithm"]
+    algorithm = params.get(_ALGORITHM_MEMBER.get(operation, "EncryptionAlgorithm"))
+    if algorithm:
+        values["kms:encryptionalgorithm"] = algorithm
     context = params.get(CONTEXT_MEMBER.get(operation, "EncryptionContext"))
     if isinstance(context, dict) and context:
         values["kms:encryptioncontextkeys"] = tuple(context)

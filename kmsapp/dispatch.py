@@ -1,7 +1,7 @@
 """The one way in: browser, AWS wire, Django admin and jobs all call `dispatch.call`.
 
-validate (AWS's service model; grant tokens) -> run (the operation authorizes through access.py) -> record (audit.py)
--> answer.
+count (request quotas) -> validate (AWS's service model; grant tokens) -> run (the operation authorizes through
+access.py) -> record (audit.py) -> answer.
 A refusal is recorded too. An operation that answers without having asked access.py is a bug and gets no answer out.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kmsapp import audit, grants, ids, operations, service_models, shapes
+from kmsapp import audit, grants, ids, operations, request_quotas, service_models, shapes
 from kmsapp.call import Call
 from kmsapp.caller import Caller
 from kmsapp.errors import KmsError, KMSInternalException, UnknownOperationException, UnsupportedOperationException
@@ -71,6 +71,7 @@ def _begin(caller: Caller, name: str, params: dict[str, Any], request_id: str) -
 def _run(this: Call, found: Operation | None, params: dict[str, Any]) -> dict[str, Any]:
     if found is None:
         raise _not_built(this)
+    request_quotas.require_within(this)
     require_open_to_session(this.caller, found.name)
     if this.service != "console":
         shapes.validate(this.service, this.operation, params)

@@ -126,6 +126,13 @@ NO_MEMBERS = Shape("NoMembers", "structure", {}, (), None, None, None, (), False
 
 
 @functools.cache
+def region_names() -> frozenset[str]:
+    """The names of AWS's Regions (in the partition aws, the only one here), as botocore ships them."""
+    partitions = Loader().load_data("partitions")["partitions"]
+    return frozenset(name for one in partitions if one["id"] == "aws" for name in one["regions"])
+
+
+@functools.cache
 def service(prefix: str) -> ServiceModel:
     """The service with this IAM prefix, read from disk at the first call. Raises KeyError for an unknown prefix."""
     return ServiceModel(prefix, Loader().load_service_model(MODEL_NAMES[prefix], "service-2"))

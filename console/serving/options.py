@@ -27,6 +27,7 @@ class Options:
     empty: bool  # no demo on an empty data folder
     workers: int
     immediate: bool
+    quotas: bool = True  # requests are throttled as AWS throttles them
 
     @property
     def url(self) -> str:
@@ -85,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=2, help="web worker processes (default: 2)")
     parser.add_argument("--immediate", action="store_true", help="stores, clusters and HSMs change state at once")
     parser.add_argument(
-        "--quotas", choices=["aws", "off"], default="off", help="request quotas (default: off; aws is not built yet)"
+        "--quotas", choices=["aws", "off"], default="aws", help="request quotas: AWS's, or none (default: aws)"
     )
     return parser
 
@@ -95,8 +96,6 @@ def parse(arguments: list[str]) -> Options:
     given = _parser().parse_args(arguments)
     if given.seed:
         raise CannotStartError("--seed is not built yet: leave it out for the demo, or say --empty for no content.")
-    if given.quotas == "aws":
-        raise CannotStartError("--quotas aws is not built yet, no request is ever throttled: say --quotas off.")
     if os.environ.get("DATABASE_URL"):
         # Ignoring it would be worse: whoever set it would look for the keys in a database that has none.
         raise CannotStartError("DATABASE_URL is set, but PostgreSQL is not built yet: unset it to use SQLite.")
@@ -119,4 +118,5 @@ def parse(arguments: list[str]) -> Options:
         empty=given.empty,
         workers=given.workers,
         immediate=given.immediate,
+        quotas=given.quotas == "aws",
     )

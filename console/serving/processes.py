@@ -24,6 +24,7 @@ from console.serving.options import BASE, Options
 from console.serving.vigil import Vigil
 from hsmapp import sealing
 from hsmapp.parent import die_with_parent
+from kmsapp import rate_limits
 
 STOP_SECONDS = 4.0  # the contract is 5
 WEB_STOP_SECONDS = 2.5  # how long requests under way may hold up the rest
@@ -83,6 +84,7 @@ class Processes:
         self.web = Child("web", web_command(options), sealing.WEB_WORKER)
         self.children = [self.supervisor, self.jobs, self.web]
         self._vigil = Vigil(options.data / "run" / "heartbeat.sock")
+        self._quotas = rate_limits.make() if options.quotas else None
 
     def start(self) -> None:
         for child in self.children:
@@ -151,7 +153,12 @@ class Processes:
     def _environment_of(self, child: Child) -> dict[str, str]:
         # AWS credentials of the shell are not ours, and granian copies the environment into every request.
         ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        return {**ours, **self._vigil.environment(), "CASEMATE_KEYRING": self._keyring_path(child.purposes)}
+        return {
+            **ours,
+            **self._vigil.environment(),
+            "CASEMATE_KEYRING": self._keyring_path(child.purposes),
+            "CASEMATE_REQUEST_QUOTAS": "" if self._quotas is None else _in_proc(self._quotas),
+        }
 
     def _keyring_path(self, purposes: tuple[str, ...]) -> str:
         """Where a process finds the sealing subkeys it may have: a file that exists in memory only.
@@ -162,7 +169,7 @@ class Processes:
             descriptor = os.memfd_create("casemate-keyring")
             os.write(descriptor, self._keyring.limited_to(purposes).dump().encode())
             self._keyring_files[purposes] = descriptor
-        return f"/proc/{os.getpid()}/fd/{self._keyring_files[purposes]}"
+        return _in_proc(self._keyring_files[purposes])
 
     def log_path(self, child: Child) -> Path:
         return self._logs / f"{child.name}.log"
@@ -177,6 +184,11 @@ class Processes:
             yield descriptor
         finally:
             os.close(descriptor)
+
+
+def _in_proc(descriptor: int) -> str:
+    """The path by which other processes reach a file that this one has open."""
+    return f"/proc/{os.getpid()}/fd/{descriptor}"
 
 
 def _signal_all(children: list[Child], number: int) -> None:

@@ -289,7 +289,6 @@ REFUSED_OPTIONS = {
     "the demo on an address that others reach": (["--host", "0.0.0.0", "--insecure"], "--empty"),  # noqa: S104
     "the demo on an address that others reach, by TLS": (["--host", "0.0.0.0", "--tls"], "--empty"),  # noqa: S104
     "a seed file": (["--seed", "seed.yaml"], "--seed is not built yet"),
-    "quotas": (["--quotas", "aws"], "--quotas aws is not built yet"),
     "no such address": (["--host", "203.0.113.7", "--insecure", "--empty"], "can't be used"),
     "no workers": (["--workers", "0"], "--workers 0"),
 }

@@ -6,6 +6,7 @@ from kmsapp.models.audit import AuditChain, AuditEvent
 from kmsapp.models.grants import Grant
 from kmsapp.models.identities import AccessKey, Account, Group, InlinePolicy, Role, TemporaryCredential, User
 from kmsapp.models.key_stores import CustomKeyStore
+from kmsapp.models.key_usage import KeyLastUsage
 from kmsapp.models.keys import Alias, KmsKey, Tag
 from kmsapp.models.policies import ManagedPolicy, PolicyVersion
 
@@ -19,6 +20,7 @@ __all__ = [
     "Grant",
     "Group",
     "InlinePolicy",
+    "KeyLastUsage",
     "KmsKey",
     "ManagedPolicy",
     "PolicyVersion",

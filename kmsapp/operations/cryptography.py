@@ -1,4 +1,4 @@
-"""What Encrypt, Decrypt and the data keys share: one key of a cluster seals and opens bytes under a context."""
+"""What Encrypt, Decrypt, ReEncrypt and data keys share: a key of a cluster seals and opens bytes under a context."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from typing import Any
 from hsmapp import cluster
 from hsmapp.cluster import Material
 from hsmapp.errors import InvalidCiphertextError, IvsUsedUpError, KeyMaterialError, NoHsmAnswersError
-from kmsapp import access, ciphertext, key_states
+from kmsapp import access, ciphertext, key_states, request_quotas
 from kmsapp.call import Call
 from kmsapp.errors import (
     DryRunOperationException,
     InvalidCiphertextException,
     InvalidKeyUsageException,
     KMSInvalidStateException,
-    UnsupportedOperationException,
     ValidationException,
 )
 from kmsapp.key_facts import KeyFacts
@@ -24,15 +23,15 @@ from kmsapp.key_facts import KeyFacts
 SYMMETRIC_DEFAULT = "SYMMETRIC_DEFAULT"
 # About 8 KB in AWS (unconfirmed): what a context may have when written as JSON.
 CONTEXT_BYTES = 8_192
-_NO_HSM = (
+NO_HSM = (
     "KMS cannot communicate with your CloudHSM cluster. Check that the cluster has at least one active HSM, "
     "and try again."
 )
 
 
-def context_of(params: Mapping[str, Any]) -> dict[str, str]:
+def context_of(params: Mapping[str, Any], member: str = "EncryptionContext") -> dict[str, str]:
     """The encryption context of a request. Raises ValidationException if it is larger than the key store can bind."""
-    context: dict[str, str] = params.get("EncryptionContext") or {}
+    context: dict[str, str] = params.get(member) or {}
     size = len(json.dumps(context, ensure_ascii=False, separators=(",", ":")).encode()) if context else 0
     if size > CONTEXT_BYTES:
         raise ValidationException(
@@ -50,39 +49,63 @@ def audit_use(call: Call, params: Mapping[str, Any], **shown: Any) -> None:
 
 def usable_key(call: Call, identifier: str, operation: str) -> KeyFacts:
     """The key of an identifier, allowed for the operation and in a state that allows it."""
-    return require_usable(call, access.key(call, identifier, f"kms:{operation}", aliases=True), operation)
+    key = access.key(call, identifier, f"kms:{operation}", aliases=True)
+    require_usable(operation, key)
+    tell_material(call, key)
+    return key
 
 
-def require_usable(call: Call, key: KeyFacts, operation: str) -> KeyFacts:
-    """Refuse a key whose state or usage does not allow the operation."""
-    key_states.require(operation, key)
-    if key.key_usage != "ENCRYPT_DECRYPT":
-        raise InvalidKeyUsageException(f"{key.arn} key usage is {key.key_usage} which is not valid for {operation}.")
+def require_usable(operation: str, *keys: KeyFacts) -> None:
+    """Refuse keys whose state or usage does not allow the operation, and calls that their key stores have no room for.
+
+    keys: two for ReEncrypt, of which both must allow it.
+    """
+    for key in keys:
+        key_states.require(operation, key)
+        if key.key_usage != "ENCRYPT_DECRYPT":
+            raise wrong_usage(operation, key)
+    for store_id in {key.custom_key_store_id for key in keys}:
+        request_quotas.require_within_store(store_id)
+
+
+def wrong_usage(operation: str, key: KeyFacts) -> InvalidKeyUsageException:
+    """For a key of another usage than the operation is for."""
+    return InvalidKeyUsageException(f"{key.arn} key usage is {key.key_usage} which is not valid for {operation}.")
+
+
+def tell_material(call: Call, key: KeyFacts) -> None:
+    """Let the audit record say which material of which key store is used."""
     if key.custom_key_store_id and key.material is not None:
         call.additional_event_data.update(
             customKeyStoreId=key.custom_key_store_id, backingKeyId=key.material.backing_key_id
         )
-    return key
 
 
-def require_algorithm(params: Mapping[str, Any]) -> None:
-    algorithm = params.get("EncryptionAlgorithm") or SYMMETRIC_DEFAULT
+def require_algorithm(params: Mapping[str, Any], member: str = "EncryptionAlgorithm") -> None:
+    """Refuse an algorithm that is not for symmetric keys."""
+    algorithm = params.get(member) or SYMMETRIC_DEFAULT
     if algorithm != SYMMETRIC_DEFAULT:
         raise InvalidKeyUsageException(f"Algorithm {algorithm} is incompatible with key spec {SYMMETRIC_DEFAULT}.")
 
 
-def refuse_unbuilt(params: Mapping[str, Any]) -> None:
-    """Refuse members that change what the answer holds and that are not built: to ignore one would be a wrong answer.
+def refuse_recipient(params: Mapping[str, Any]) -> None:
+    """Refuse Recipient, which asks for the plaintext encrypted for a Nitro enclave, and for none in clear.
 
-    Recipient asks for the plaintext encrypted for a Nitro enclave, and for none in clear.
+    Outside of an enclave nobody has an attestation document that AWS's Nitro hardware signed, so each is one that can't
+    be verified. The exception is the one left, for none of the operations declares another (text unconfirmed).
     """
-    for member in ("Recipient", "DryRunModifiers"):
-        if params.get(member):
-            raise UnsupportedOperationException(f"{member} is not built in this version of Casemate.")
+    if params.get("Recipient"):
+        raise ValidationException(
+            "The attestation document in Recipient can't be verified: it was not signed by a Nitro enclave or NitroTPM "
+            "of AWS. Leave Recipient out."
+        )
 
 
-def end_dry_run(params: Mapping[str, Any]) -> None:
+def end_dry_run(params: Mapping[str, Any], *keys: KeyFacts) -> None:
+    """End a call that is to be tried only. keys: with which an HSM would have been asked to do something."""
     if params.get("DryRun"):
+        for key in keys:
+            random_bytes(key, 1)  # whether an HSM answers, without a use of the key
         raise DryRunOperationException("The request would have succeeded, but the DryRun option is set.")
 
 
@@ -129,7 +152,7 @@ def _material(key: KeyFacts) -> Material:
 def _unusable(key: KeyFacts, error: Exception) -> KMSInvalidStateException:
     # AWS answers 400 here too: stock clients repeat a 500 five times.
     if isinstance(error, NoHsmAnswersError):
-        return KMSInvalidStateException(_NO_HSM)
+        return KMSInvalidStateException(NO_HSM)
     if isinstance(error, IvsUsedUpError):
         return KMSInvalidStateException(
             f"{key.arn} has encrypted as often as the HSMs of its cluster allow for one key. It still decrypts; use "

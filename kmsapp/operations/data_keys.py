@@ -31,10 +31,10 @@ def _generate(call: Call, params: dict[str, Any], name: str) -> dict[str, Any]:
     for member, shown in (("KeySpec", "keySpec"), ("NumberOfBytes", "numberOfBytes")):
         if params.get(member) is not None:
             call.audit_parameters[shown] = params[member]
-    cryptography.refuse_unbuilt(params)
+    cryptography.refuse_recipient(params)
     length, context = _length(params), cryptography.context_of(params)
     key = cryptography.usable_key(call, params["KeyId"], name)
-    cryptography.end_dry_run(params)
+    cryptography.end_dry_run(params, key)
     # Random bytes come from the HSMs too: a data key is as good as the cluster that made it.
     data_key = cryptography.random_bytes(key, length)
     blob = cryptography.seal(key, data_key, context)

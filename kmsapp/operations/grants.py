@@ -62,10 +62,10 @@ def create_grant(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         created_at=clock.now(),
     )
     grant.properties_sha256 = _digest(grant, asked)
-    cryptography.end_dry_run(params)
     response = {"keyId": key.arn}
     with call.change(response):
         response["grantId"] = _write(call, key, grant)
+        cryptography.end_dry_run(params)  # which takes it back
     grant_id = response["grantId"]
     return {"GrantToken": grants.new_token(key.account, key.region, grant_id), "GrantId": grant_id}
 
@@ -124,9 +124,9 @@ def revoke_grant(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     key = access.key(call, params["KeyId"], "kms:RevokeGrant")
     if not Grant.objects.filter(key_id=key.pk, grant_id=grant_id).exists():
         raise _not_found(grant_id)
-    cryptography.end_dry_run(params)
     with call.change({"keyId": key.arn}):
         _delete(key, grant_id, "RevokeGrant")
+        cryptography.end_dry_run(params)  # which takes it back
     return {}
 
 
@@ -140,9 +140,9 @@ def retire_grant(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     key, grant_id, grant = _of_token(call, params["GrantToken"]) if by_token else _of_pair(call, *pair)
     call.additional_event_data["grantId"] = grant_id
     access.retirement(call, key, grant_id, grant)
-    cryptography.end_dry_run(params)
     with call.change({"keyId": key.arn}):
         _delete(key, grant_id, "RetireGrant")
+        cryptography.end_dry_run(params)  # which takes it back
     return {}
 
 

@@ -24,7 +24,6 @@ from kmsapp.call import Call
 from kmsapp.errors import (
     AccessDeniedException,
     CloudHsmClusterInvalidConfigurationException,
-    CustomKeyStoreInvalidStateException,
     CustomKeyStoreNotFoundException,
     DependencyTimeoutException,
     KmsError,
@@ -33,12 +32,14 @@ from kmsapp.errors import (
     UnsupportedOperationException,
     ValidationException,
 )
-from kmsapp.models import CustomKeyStore, KmsKey, Tag
+from kmsapp.models import Account, CustomKeyStore, KmsKey, Tag
 from kmsapp.operations import aliases, cluster_requirements, key_stores, tags
 from kmsapp.operations.keys import key_metadata, key_row
 from kmsapp.policy import defaults
 from kmsapp.registry import operation
 
+# https://docs.aws.amazon.com/kms/latest/developerguide/resource-limits.html, per account and Region, in whatever state.
+KEYS_PER_REGION = 100_000
 # The key that it would be about has no ARN yet.
 _NO_ALIAS = (
     "User: {caller} is not authorized to perform: kms:CreateAlias because no policy of the new key or of the caller "
@@ -113,8 +114,9 @@ def _prepare(call: Call, params: dict[str, Any]) -> CustomKeyStore:
     if params.get("Tags"):
         access.tag_new_key(call)
     store = key_stores.find(call, params["CustomKeyStoreId"])
-    _require_connected(store)
+    key_stores.require_connected(store)
     _require_active_cluster(store)
+    _require_room(call)
     tags.require_valid(params.get("Tags") or [])
     return store
 
@@ -162,18 +164,25 @@ def _require_supported(origin: str, params: dict[str, Any]) -> None:
         raise UnsupportedOperationException("Multi-Region keys are not supported in a custom key store.")
 
 
-def _require_connected(store: CustomKeyStore) -> None:
-    if not store.is_connected:
-        raise CustomKeyStoreInvalidStateException(
-            f"The custom key store {store.custom_key_store_id} is {store.connection_state}. "
-            f"{key_stores.HOW_TO_CONNECT[store.connection_state]}"
-        )
-
-
 def _require_active_cluster(store: CustomKeyStore) -> None:
     if store.cluster.state not in {ClusterState.ACTIVE, ClusterState.UPDATE_IN_PROGRESS}:
         raise CloudHsmClusterInvalidConfigurationException(
             f"The CloudHSM cluster {store.cluster.cluster_id} is {store.cluster.state}, not ACTIVE."
+        )
+
+
+def _require_room(call: Call, *, lock: bool = False) -> None:
+    """Refuse one key more than an account can have. lock: two callers must not make the 100,001st together."""
+    caller = call.caller
+    newest = KmsKey.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    if newest < KEYS_PER_REGION:
+        return  # not so many were ever made, which is found out without counting them
+    if lock:
+        list(Account.objects.select_for_update().filter(account_id=caller.account))
+    if KmsKey.objects.filter(account=caller.account, region=caller.region).count() >= KEYS_PER_REGION:
+        raise LimitExceededException(
+            f"This account has {KEYS_PER_REGION} keys in {caller.region}, as many as it can. Keys that are pending "
+            "deletion count until they are deleted."
         )
 
 
@@ -259,6 +268,7 @@ def _committer(
     def commit(material: MaskedKey) -> KmsKey:
         key.pk, key.material, key.created_at = None, material, clock.now()
         _require_store_still_connected(store_pk)
+        _require_room(call, lock=True)
         key.save(force_insert=True)
         Tag.objects.bulk_create(Tag(key=key, tag_key=tag["TagKey"], tag_value=tag["TagValue"]) for tag in tag_list)
         call.resources[:] = [key.arn]
@@ -279,7 +289,7 @@ def _require_store_still_connected(store_pk: int) -> None:
     store = CustomKeyStore.objects.select_for_update().filter(pk=store_pk).first()
     if store is None:
         raise CustomKeyStoreNotFoundException("The custom key store was deleted while the key was being made.")
-    _require_connected(store)
+    key_stores.require_connected(store)
 
 
 def _response_elements(key: KmsKey) -> dict[str, Any]:

@@ -50,6 +50,15 @@ def find(call: Call, custom_key_store_id: str, *, lock: bool = False) -> CustomK
     return store
 
 
+def require_connected(store: CustomKeyStore) -> None:
+    """Raise CustomKeyStoreInvalidStateException, which says what to do, unless the store's keys can be used."""
+    if not store.is_connected:
+        raise CustomKeyStoreInvalidStateException(
+            f"The custom key store {store.custom_key_store_id} is {store.connection_state}. "
+            f"{HOW_TO_CONNECT[store.connection_state]}"
+        )
+
+
 def entry(store: CustomKeyStore) -> dict[str, Any]:
     """https://docs.aws.amazon.com/kms/latest/APIReference/API_CustomKeyStoresListEntry.html"""
     shown = {

@@ -1,4 +1,4 @@
-"""DescribeKey and ListKeys, how a key's metadata are shown, and the rows of keys."""
+"""DescribeKey, UpdateKeyDescription and ListKeys, how a key's metadata are shown, and the rows of keys."""
 
 from __future__ import annotations
 
@@ -84,6 +84,19 @@ def describe_key(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     found = access.key(call, params["KeyId"], "kms:DescribeKey", aliases=True)
     described = _described.get(found.account, found.pk, lambda: key_metadata(row_of(found)))
     return {"KeyMetadata": dict(described)}
+
+
+@operation("kms:UpdateKeyDescription")
+def update_key_description(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """https://docs.aws.amazon.com/kms/latest/APIReference/API_UpdateKeyDescription.html"""
+    call.audit_parameters.update(keyId=params["KeyId"], description=params["Description"])
+    found = access.key(call, params["KeyId"], "kms:UpdateKeyDescription")
+    key_states.require("UpdateKeyDescription", found)
+    with call.change({"keyId": found.arn}):
+        key = locked(found, "UpdateKeyDescription")
+        key.description = params["Description"]
+        key.save(update_fields=["description"])
+    return {}
 
 
 @operation("kms:ListKeys", read_only=True)

@@ -1,10 +1,10 @@
-"""GetKeyPolicy and PutKeyPolicy."""
+"""GetKeyPolicy, PutKeyPolicy and ListKeyPolicies."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from kmsapp import access, key_policies, key_states
+from kmsapp import access, key_policies, key_states, paging
 from kmsapp.call import Call
 from kmsapp.errors import NotFoundException, UnsupportedOperationException
 from kmsapp.iam import principals
@@ -23,6 +23,18 @@ def get_key_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     if name != DEFAULT:
         raise NotFoundException(f"No such policy exists: {name}. The only valid name is {DEFAULT}.")
     return {"Policy": principals.shown(found.policy, found.policy_principals), "PolicyName": DEFAULT}
+
+
+@operation("kms:ListKeyPolicies", read_only=True)
+def list_key_policies(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """The names of a key's policies, of which there is one.
+
+    https://docs.aws.amazon.com/kms/latest/APIReference/API_ListKeyPolicies.html
+    """
+    call.audit_parameters["keyId"] = params["KeyId"]
+    found = access.key(call, params["KeyId"], "kms:ListKeyPolicies")
+    paging.after(f"ListKeyPolicies {found.arn}", params.get("Marker"))  # no page has given one out
+    return {"PolicyNames": [DEFAULT], "Truncated": False}
 
 
 @operation("kms:PutKeyPolicy")

@@ -1,4 +1,4 @@
-"""TagResource and ListResourceTags, and the rules of tags."""
+"""TagResource, UntagResource and ListResourceTags, and the rules of tags."""
 
 from __future__ import annotations
 
@@ -57,6 +57,20 @@ def tag_resource(call: Call, params: dict[str, Any]) -> dict[str, Any]:
             Tag.objects.update_or_create(key=key, tag_key=tag["TagKey"], defaults={"tag_value": tag["TagValue"]})
         if key.tags.count() > TAGS_PER_KEY:
             raise TagException("Too many tags")
+    return {}
+
+
+@operation("kms:UntagResource")
+def untag_resource(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """Tags that the key has not are passed over.
+
+    https://docs.aws.amazon.com/kms/latest/APIReference/API_UntagResource.html
+    """
+    call.audit_parameters.update(keyId=params["KeyId"], tagKeys=params["TagKeys"])
+    found = access.key(call, params["KeyId"], "kms:UntagResource")
+    key_states.require("UntagResource", found)
+    with call.change({"keyId": found.arn}):
+        locked(found, "UntagResource").tags.filter(tag_key__in=params["TagKeys"]).delete()
     return {}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 
@@ -66,12 +67,27 @@ _ENABLE, _SCHEDULE, _CANCEL = (
 _STORE = {"CustomKeyStoreId": Of("store")}
 _CREATE_KEY = {**_STORE, "Origin": "AWS_CLOUDHSM"}
 
+_ALIAS = {"AliasName": New("alias"), "TargetKeyId": Of("key")}
+_REFUSALS = Path(__file__).parent / "data" / "key_store_refusals.json"
+
+
+def _for_other_keys() -> dict[str, Request]:
+    """Operations that the keys here are not for. Their blobs are in base64, as they are sent."""
+    rows = json.loads(_REFUSALS.read_text())["operations"]
+    return {name: Request({**_KEY, **row["params"]}) for name, row in rows.items()}
+
+
 _KMS = {
+    **_for_other_keys(),
     "DescribeKey": Request(_KEY),
     "DescribeKey / by a bare key ID": Request({"KeyId": Of("key id")}),
     "Encrypt": Request({**_KEY, "Plaintext": b"x"}),
     "Decrypt": Request({**_KEY, "CiphertextBlob": Of("ciphertext")}),
     "Decrypt / without KeyId": Request({"CiphertextBlob": Of("ciphertext")}),
+    "ReEncrypt": Request({"SourceKeyId": Of("key"), "DestinationKeyId": Of("key"), "CiphertextBlob": Of("ciphertext")}),
+    "ReEncrypt / without SourceKeyId": Request({"DestinationKeyId": Of("key"), "CiphertextBlob": Of("ciphertext")}),
+    "GenerateRandom": Request({"NumberOfBytes": 16}),
+    "GenerateRandom / of a key store": Request({**_STORE, "NumberOfBytes": 16}),
     "GenerateDataKey": Request({**_KEY, "KeySpec": "AES_256"}),
     "GenerateDataKeyWithoutPlaintext": Request({**_KEY, "KeySpec": "AES_256"}),
     "CreateGrant": Request({**_GRANT, "Name": "matrix"}),
@@ -82,12 +98,18 @@ _KMS = {
     "GetKeyPolicy": Request(_KEY),
     "PutKeyPolicy": Request({**_KEY, "Policy": Of("key policy")}),
     "TagResource": Request({**_KEY, "Tags": [{"TagKey": "matrix", "TagValue": "yes"}]}),
+    "UntagResource": Request({**_KEY, "TagKeys": ["matrix"]}),
     "ListResourceTags": Request(_KEY),
     "EnableKey": Request(_KEY),
     "DisableKey": Request(_KEY, after=(_ENABLE,)),
     "ScheduleKeyDeletion": Request(_KEY, after=(_CANCEL, _ENABLE)),
     "CancelKeyDeletion": Request(_KEY, first=(_SCHEDULE,), after=(_ENABLE,)),
-    "CreateAlias": Request({"AliasName": New("alias"), "TargetKeyId": Of("key")}),
+    "UpdateKeyDescription": Request({**_KEY, "Description": "of the matrix"}),
+    "GetKeyLastUsage": Request(_KEY),
+    "ListKeyPolicies": Request(_KEY),
+    "CreateAlias": Request(_ALIAS),
+    "UpdateAlias": Request(_ALIAS, first=(("kms:CreateAlias", _ALIAS),)),
+    "DeleteAlias": Request({"AliasName": New("alias")}, first=(("kms:CreateAlias", _ALIAS),)),
     "ListKeys": Request(),
     "ListAliases": Request(),
     "ListAliases / of a key": Request(_KEY),

@@ -178,10 +178,11 @@ class Rule:
     root_ends: tuple[str, ...] = ()  # the same for root users, if it is different
 
 
-def _key(*, crosses: bool = False, kind: str = "key") -> Rule:
-    return Rule(kind, EVERYTHING, crosses_accounts=crosses, missing=NOT_FOUND)
+def _key(*, crosses: bool = False, kind: str = "key", ends: tuple[str, ...] = (SUCCESS,)) -> Rule:
+    return Rule(kind, EVERYTHING, crosses_accounts=crosses, missing=NOT_FOUND, ends=ends)
 
 
+_UNSUPPORTED, _WRONG_USAGE = ("UnsupportedOperationException",), ("InvalidKeyUsageException",)
 _OPEN = Rule("open", NOTHING)
 _ACCOUNT = Rule("account", NOTHING)
 _ENTITY = Rule("account", NAMED)
@@ -204,13 +205,35 @@ RULES: dict[str, Rule] = {
     **_named(
         _key(),
         "kms",
-        "GetKeyPolicy PutKeyPolicy TagResource ListResourceTags "
-        "EnableKey DisableKey ScheduleKeyDeletion CancelKeyDeletion",
+        "GetKeyPolicy PutKeyPolicy ListKeyPolicies TagResource UntagResource ListResourceTags UpdateKeyDescription "
+        "EnableKey DisableKey ScheduleKeyDeletion CancelKeyDeletion GetKeyLastUsage",
     ),
+    # Two actions, kms:ReEncryptFrom and kms:ReEncryptTo, which the policies here allow together.
+    "kms:ReEncrypt": _key(crosses=True),
+    "kms:ReEncrypt / without SourceKeyId": _key(crosses=True, kind="ciphertext"),
     "kms:Decrypt / without KeyId": _key(crosses=True, kind="ciphertext"),
     "kms:RetireGrant": _key(crosses=True, kind="retirement"),
-    "kms:CreateAlias": _key(kind="alias"),
-    **_named(_ACCOUNT, "kms", "ListKeys ListAliases"),
+    **_named(_key(kind="alias"), "kms", "CreateAlias UpdateAlias"),
+    "kms:DeleteAlias": _key(kind="alias by name"),
+    # What the keys here are not for is told to those who may do it with a key.
+    **_named(
+        _key(crosses=True, ends=_WRONG_USAGE),
+        "kms",
+        "Sign Verify GenerateMac VerifyMac DeriveSharedSecret Encapsulate Decapsulate",
+    ),
+    **_named(
+        _key(crosses=True, ends=_UNSUPPORTED),
+        "kms",
+        "GenerateDataKeyPair GenerateDataKeyPairWithoutPlaintext GetKeyRotationStatus GetPublicKey",
+    ),
+    **_named(
+        _key(ends=_UNSUPPORTED),
+        "kms",
+        "EnableKeyRotation DisableKeyRotation RotateKeyOnDemand ListKeyRotations GetParametersForImport "
+        "ImportKeyMaterial DeleteImportedKeyMaterial ReplicateKey UpdatePrimaryRegion",
+    ),
+    **_named(_ACCOUNT, "kms", "ListKeys ListAliases GenerateRandom"),
+    "kms:GenerateRandom / of a key store": _STORE,
     "kms:ListAliases / of a key": Rule("account", EVERYTHING, missing=NOT_FOUND),
     "kms:DescribeKey / by a bare key ID": Rule("bare key", EVERYTHING, missing=NOT_FOUND),
     "kms:ListRetirableGrants": Rule("own principal", BY_ARN, missing="InvalidArnException"),
@@ -340,6 +363,11 @@ def _refusal(cell: Cell, rule: Rule) -> str:
             # Two permissions: on the alias, which has no policy of its own, and on the key.
             refusal = key_refusal(person, thing, action, crosses_accounts=False)
             return refusal if person.may(action) else DENIED
+        case "alias by name":
+            # Its name is looked up in the caller's own account, once they may do it to an alias of that name.
+            if person.may(action) and (_is_of_another(person, thing) or not (thing and thing.exists)):
+                return rule.missing
+            return key_refusal(person, thing, action, crosses_accounts=False) if person.may(action) else DENIED
         case "role":
             return "" if may_assume(person, thing) else DENIED
         case "retirement":

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from hsmapp import sealing
+from hsmapp import epochs, sealing
 from hsmapp.models import Hsm
 from hsmapp.testing import hsms_running, load_database, wait_until
 from kmsapp import audit
@@ -21,17 +21,26 @@ DATABASE_COPY = "database.sqlite3"
 @contextmanager
 def in_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Turn this process to the installation of a folder, making its master key if it has none."""
+    with in_folder_without_hsms(folder, folder, monkeypatch), hsms_running():
+        yield
+
+
+@contextmanager
+def in_folder_without_hsms(template: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Turn this process to a folder whose secrets are those of `template`. Nothing is asked of HSMs."""
+    epochs.forget_all()
     monkeypatch.setattr(settings, "DATA", folder)
-    monkeypatch.setattr(settings, "MASTER_KEY_FILE", folder / "secret" / "master.key")
+    monkeypatch.setattr(settings, "MASTER_KEY_FILE", template / "secret" / "master.key")
     monkeypatch.setattr(settings, "IMMEDIATE", True)
     if not settings.MASTER_KEY_FILE.exists():
         sealing.make_master_key(settings.MASTER_KEY_FILE)
+    sealing.keyring.cache_clear()
     audit.close_file()
     try:
-        with hsms_running():
-            yield
+        yield
     finally:
         audit.close_file()
+        sealing.keyring.cache_clear()
 
 
 @contextmanager

@@ -5,33 +5,16 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings
 
-from hsmapp import clock, epochs
+from hsmapp import clock
 from hsmapp.models import Cluster
-from hsmapp.testing import load_database
-from kmsapp import audit, demo
+from kmsapp import demo
 from kmsapp.errors import CloudHsmInvalidRequestException, InvalidMarkerException, KmsError, ValidationException
 from kmsapp.models import Alias, CustomKeyStore, KmsKey, Tag
-from kmsapp.tests.installations import DATABASE_COPY
 from kmsapp.tests.people import ALICE, ELSEWHERE, call
-
-
-@pytest.fixture
-def rows(
-    transactional_db: None, installation_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
-    """The demo's database without its HSMs, which no list asks."""
-    load_database(installation_template / DATABASE_COPY)
-    epochs.forget_all()
-    monkeypatch.setattr(settings, "DATA", tmp_path)
-    audit.close_file()
-    yield
-    audit.close_file()
 
 
 def demo_key() -> KmsKey:

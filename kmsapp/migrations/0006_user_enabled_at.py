@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('kmsapp', '0003_as_before'),
+        ('kmsapp', '0005_key_last_usage'),
     ]
 
     operations = [

@@ -100,6 +100,7 @@ def _member(shape: Shape) -> Check:
 
 
 def _missing(path: str) -> Violation:
+    # (unconfirmed) This sentence is recorded from services of the same framework, not from KMS.
     return Violation((path,), "null", "Member must not be null")
 
 
@@ -164,6 +165,7 @@ def _map(shape: Shape) -> Check:
         for key, item in value.items():
             if len(found) >= MOST_VIOLATIONS:
                 break
+            # (unconfirmed) How KMS names a value of a map, and whether it has one sentence for all keys.
             if (wrong := check_key(key)) is not None:
                 found += [Violation((), None, f"Map keys must satisfy constraint: [{w.constraint}]") for w in wrong]
             elif item is None:
@@ -271,8 +273,9 @@ def _nothing_shown(value: object) -> str | None:
 
 
 def _shown_list(value: list[Any]) -> str | None:
-    # Only lists of plain strings are printed: what AWS prints for structures isn't known, and a secret could be inside.
     # A string that can't be sent (its own violation says so) must not travel in this sentence either.
+    # (unconfirmed) Only lists of plain strings are printed: what AWS prints of structures isn't known, and a secret
+    # could be inside.
     if all(isinstance(item, str) and "\0" not in item and not _has_lone_surrogate(item) for item in value):
         return _quoted(f"[{', '.join(value)}]")
     return None

@@ -48,6 +48,7 @@ def decrypt(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     cryptography.require_algorithm(params)
     plaintext = cryptography.open_sealed(key, parts, context)
     cryptography.end_dry_run(params)
+    # (unconfirmed) That a key in a custom key store, which has no rotations, has no KeyMaterialId in any answer.
     return {"KeyId": key.arn, "Plaintext": plaintext, "EncryptionAlgorithm": SYMMETRIC_DEFAULT}
 
 

@@ -34,7 +34,7 @@ _INTERNAL_ERRORS = {"cloudhsm": "CloudHsmInternalFailureException"}
 
 _INTEGER_BITS = {"integer": 32, "long": 64}
 
-# What AWS says of a value of the wrong type, recorded from services of the same protocol; (unconfirmed) of KMS.
+# (unconfirmed) What AWS says of a value of the wrong type is recorded from services of the same protocol, not from KMS.
 _LIST_NOT_EXPECTED = "Start of list found where not expected"
 _OBJECT_NOT_EXPECTED = "Start of structure or map found where not expected."
 _WANTED = {
@@ -60,8 +60,10 @@ Convert = Callable[[Any], Any]
 def parse(body: bytes, shape: Shape) -> dict[str, Any]:
     """The parameters in `body`, an operation's input of structure `shape`.
 
-    Members that are null count as absent; members that the shape doesn't know are left out. An empty body is no
-    parameters.
+    Members that are null count as absent; members that the shape doesn't know are left out.
+
+    (unconfirmed) A body of no bytes is no parameters. Of one service it is recorded that it can't be read.
+
     Raises: SerializationException for anything else than a JSON object whose values have the shape's types.
     """
     if not body:
@@ -92,8 +94,8 @@ def _finite(text: str) -> float:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # An encryption context with one key twice has two meanings. AWS probably takes the last; then a user's data would
-    # be bound to something other than what they may think, for ever. Refusing is the answer nobody can misread.
+    # (unconfirmed) An encryption context with one key twice has two meanings. AWS probably takes the last; then data
+    # would be bound to something other than what their owner may think, for ever. Refusing is what nobody can misread.
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a member appears twice")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import sys
@@ -23,6 +24,7 @@ from hsmapp.tests import faulty_module
 from kmsapp import demo, testing
 from kmsapp.testing import Casemate, served_copy
 from kmsapp.tests.installations import DATABASE_COPY, copy_of, in_folder, in_folder_without_hsms
+from kmsapp.tests.scorecard import wire_calls
 
 # Five seconds is what a page may take on a machine that does nothing else.
 expect.set_options(timeout=20_000)
@@ -50,6 +52,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parts = "run only the tests that share the machine, or only those that are marked to have it alone"
     group.addoption("--part", choices=["shared", "alone"], help=parts)
     group.addoption("--counts", type=Path, help="append what the tests counted to this file instead of showing it")
+    asked = "write into this folder what the tests' servers were asked over the wire, a file for each process"
+    group.addoption("--wire-calls", type=Path, help=asked)
 
 
 @pytest.hookimpl(trylast=True)
@@ -96,6 +100,15 @@ def pytest_configure(config: pytest.Config) -> None:
         **settings.STORAGES,
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
     }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def counted_wire_calls(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """At the end, when every server is stopped, count what they were asked, for bin/checks.py."""
+    yield
+    if folder := pytestconfig.getoption("--wire-calls"):
+        counted = wire_calls.below(tmp_path_factory.getbasetemp())
+        (folder / f"{os.getpid()}.json").write_text(json.dumps(counted.as_json()))
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,17 @@
 """The four checks of bin/test, one after another; all of them run even if one fails.
 
-Tests run in two processes, then those that are marked `alone` in one; what they counted is shown at the end.
+Tests run in two processes, then those that are marked `alone` in one; what they counted is shown at the end, and what
+their servers were asked over the wire is left for bin/coverage.
 Each check dies with this process, even when this process is killed with SIGKILL, and whatever the tests start dies with
 the tests.
 """
 
 from __future__ import annotations
 
+import datetime
+import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,16 +23,18 @@ from pathlib import Path
 import pytest
 
 from hsmapp.parent import die_with_parent
+from kmsapp.tests.scorecard.wire_calls import merged
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = Path(sys.executable).parent
+WIRE_CALLS = ROOT / ".venv" / "casemate-wire-calls.json"
 # By file, because tests of one file share a server; the files as they come, because the longest come first.
 IN_TWO = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
-def checks(pytest_arguments: list[str], counts: str) -> dict[str, list[list[str]]]:
+def checks(pytest_arguments: list[str], counts: str, wire_calls: str) -> dict[str, list[list[str]]]:
     """Name -> commands."""
-    tests = [sys.executable, "-m", "pytest", f"--counts={counts}"]
+    tests = [sys.executable, "-m", "pytest", f"--counts={counts}", f"--wire-calls={wire_calls}"]
     return {
         "format": [[str(TOOLS / "ruff"), "format", "--check", "."]],
         "lint": [[str(TOOLS / "ruff"), "check", "."]],
@@ -59,11 +65,22 @@ def worst(codes: list[int]) -> int:
     return max(ran, key=abs) if ran else codes[0]
 
 
+def keep(wire_calls: Path, pytest_arguments: list[str]) -> None:
+    """Put together what all servers were asked, and leave it for bin/coverage."""
+    counted = merged(wire_calls.glob("*.json"))
+    about = {"command": shlex.join(["bin/test", *pytest_arguments]), "date": datetime.date.today().isoformat()}
+    WIRE_CALLS.write_text(json.dumps({**about, **counted.as_json()}))
+    print(f"== {counted.total:,} calls over the wire, of {len(counted.calls)} operations: {WIRE_CALLS}")
+
+
 def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     failed = []
-    with tempfile.NamedTemporaryFile("r", prefix="casemate-counts-") as counts:
-        for name, commands in checks(sys.argv[1:], counts.name).items():
+    with (
+        tempfile.NamedTemporaryFile("r", prefix="casemate-counts-") as counts,
+        tempfile.TemporaryDirectory(prefix="casemate-calls-") as wire_calls,
+    ):
+        for name, commands in checks(sys.argv[1:], counts.name, wire_calls).items():
             print(f"== {name}", flush=True)
             started = time.monotonic()
             code = worst([run(command) for command in commands])
@@ -74,6 +91,7 @@ def main() -> int:
             if code:
                 failed.append(name)
         print("== what was counted", counts.read(), sep="\n", end="")
+        keep(Path(wire_calls), sys.argv[1:])
     print(f"Failed: {', '.join(failed)}." if failed else "All four checks passed.")
     return 1 if failed else 0
 

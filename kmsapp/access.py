@@ -4,8 +4,10 @@ Every operation asks `account` or `key` here, and dispatch refuses to answer for
 policies, permissions boundary and session policies are evaluated by kmsapp/policy; what they do not allow, a grant may
 (grants.py). A denial says which of them was missing (denials.py).
 
-Order, as far as AWS's is known: a key of the caller's own account that does not exist is NotFoundException; another
-account's key is AccessDeniedException, whether it exists or not; then the policies; then the key's state.
+Order, as far as AWS's is known (unconfirmed): a key of the caller's own account that does not exist is
+NotFoundException; another account's key is AccessDeniedException, whether it exists or not; then the policies; then the
+key's state.
+
 Resolution of key identifiers and its errors: https://docs.aws.amazon.com/kms/latest/developerguide/concepts.html#key-id
 """
 
@@ -48,6 +50,8 @@ def account(call: Call, action: str, resource: str = "*", context: Mapping[str, 
 
     resource: ARN of the user, role, … of the caller's account. context: further condition keys of the request.
     Raises: AccessDeniedException.
+
+    (unconfirmed) That the denial of a custom key store operation shows `*` as its resource.
     """
     decision = decide_for_account(call, action, resource, context)
     if decision.outcome is not Outcome.ALLOW:
@@ -334,6 +338,7 @@ def _named(call: Call, identifier: str, *, aliases: bool) -> _Named:
         return _of_name(caller.account, caller.region, identifier, aliases=aliases)
     arn = arns.parse(identifier)
     if arn is None:
+        # (unconfirmed) The text of this error.
         raise InvalidArnException(f"Invalid arn {identifier}")
     if arn.region != caller.region:
         raise NotFoundException(f"Invalid arn {arn.region}")
@@ -345,6 +350,7 @@ def _named(call: Call, identifier: str, *, aliases: bool) -> _Named:
 def _of_name(account_id: str, region: str, name: str, *, aliases: bool) -> _Named:
     if name.startswith("alias/"):
         if not aliases:
+            # (unconfirmed) That an alias is answered as any other text that is no key id.
             raise NotFoundException(f"Invalid keyId '{name}'")
         return _Named(account_id, region, alias=name)
     return _Named(account_id, region, key_id=name)

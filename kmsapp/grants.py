@@ -119,7 +119,10 @@ def invalid_token() -> InvalidGrantTokenException:
 
 
 def require_valid_tokens(call: Call) -> None:
-    """Refuse a request with a token that is not of a grant that is there, if its operation takes grant tokens."""
+    """Refuse a request with a token that is not of a grant that is there, if its operation takes grant tokens.
+
+    (unconfirmed) DescribeKey takes them and its model lists no error for a bad one. It is refused as by the others.
+    """
     tokens = call.params.get("GrantTokens")
     if tokens and "GrantTokens" in service_models.service(call.service).operation(call.operation).input.parts:
         for named in {named_by(call, token) for token in tokens}:

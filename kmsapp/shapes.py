@@ -100,6 +100,7 @@ def _member(shape: Shape) -> Check:
 
 
 def _missing(path: str) -> Violation:
+    # (unconfirmed) This sentence is recorded from services of the same framework, not from KMS.
     return Violation((path,), "null", "Member must not be null")
 
 
@@ -164,6 +165,7 @@ def _map(shape: Shape) -> Check:
         for key, item in value.items():
             if len(found) >= MOST_VIOLATIONS:
                 break
+            # (unconfirmed) How KMS names a value of a map, and whether it has one sentence for all keys.
             if (wrong := check_key(key)) is not None:
                 found += [Violation((), None, f"Map keys must satisfy constraint: [{w.constraint}]") for w in wrong]
             elif item is None:
@@ -271,8 +273,9 @@ def _nothing_shown(value: object) -> str | None:
 
 
 def _shown_list(value: list[Any]) -> str | None:
-    # Only lists of plain strings are printed: what AWS prints for structures isn't known, and a secret could be inside.
     # A string that can't be sent (its own violation says so) must not travel in this sentence either.
+    # (unconfirmed) Only lists of plain strings are printed: what AWS prints of structures isn't known, and a secret
+    # could be inside.
     if all(isinstance(item, str) and "\0" not in item and not _has_lone_surrogate(item) for item in value):
         return _quoted(f"[{', '.join(value)}]")
     return None
@@ -284,11 +287,13 @@ def _shown_list(value: list[Any]) -> str | None:
 def _matcher(pattern: str) -> Callable[[str], object]:
     """A whole-value match of a model's pattern, which is written in Java's dialect.
 
-    Java's \\w, \\d and \\s are ASCII, Python's aren't. Python has no \\p{L}; its Unicode \\w is \\p{L}, \\p{N} and the
-    underscore, and every class of the models that uses \\p{L} lists the underscore too.
+    Java's \\w, \\d and \\s are ASCII, Python's aren't. Java's point stops at all ends of lines, Python's at \\n alone.
+    Python has no \\p{L}; its Unicode \\w is \\p{L}, \\p{N} and the underscore, and every class of the models that uses
+    \\p{L} lists the underscore too.
     """
     flags = re.RegexFlag(0) if r"\p{" in pattern else re.ASCII
     translated = pattern.replace(r"\p{L}", r"\w").replace(r"\p{N}", "").replace(r"\p{Z}", _SEPARATORS)
+    translated = _PART.sub(lambda part: _POINT if part[0] == "." else part[0], translated)
     fullmatch = re.compile(translated, flags).fullmatch
 
     def matches(value: str) -> object:
@@ -296,6 +301,10 @@ def _matcher(pattern: str) -> Callable[[str], object]:
 
     return matches
 
+
+# Parts of a pattern: a class, an escaped character, a point that is neither.
+_PART = re.compile(r"\[(?:\\.|[^\]\\])*\]|\\.|\.")
+_POINT = r"[^\n\r\u0085\u2028\u2029]"
 
 # Unicode's general category Z (space, line and paragraph separators), for use inside a character class.
 _SEPARATORS = r"\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"

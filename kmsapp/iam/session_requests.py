@@ -29,7 +29,7 @@ from kmsapp.policy.errors import PolicyError
 MOST_TAGS = 50
 MOST_POLICY_ARNS = 10
 MOST_POLICY_CHARACTERS = 2048  # the inline policy and the ARNs of managed ones together
-# AWS packs policies and tags into a form of its own and says only how full it is; here they are deflated.
+# (unconfirmed) AWS packs policies and tags into a form of its own and says only how full it is; here they are deflated.
 MOST_PACKED_BYTES = 4096
 
 

@@ -52,4 +52,5 @@ def _after(purpose: str, params: dict[str, Any]) -> str:
     try:
         return paging.after(purpose, params.get("NextToken"))
     except InvalidMarkerException as error:
+        # (unconfirmed) Which of CloudHSM's errors a token that is none of its own draws.
         raise CloudHsmInvalidRequestException("The NextToken is not valid.") from error

@@ -21,7 +21,7 @@ from kmsapp.errors import (
 from kmsapp.key_facts import KeyFacts
 
 SYMMETRIC_DEFAULT = "SYMMETRIC_DEFAULT"
-# About 8 KB in AWS (unconfirmed): what a context may have when written as JSON.
+# (unconfirmed) About 8 KB in AWS: what a context may have when written as JSON.
 CONTEXT_BYTES = 8_192
 NO_HSM = (
     "KMS cannot communicate with your CloudHSM cluster. Check that the cluster has at least one active HSM, "

@@ -45,6 +45,7 @@ def decrypt(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     cryptography.require_algorithm(params)
     plaintext = cryptography.open_sealed(key, parts, context) if parts is not None else b""
     cryptography.end_dry_run(params, key)
+    # (unconfirmed) That a key in a custom key store, which has no rotations, has no KeyMaterialId in any answer.
     return {"KeyId": key.arn, "Plaintext": plaintext, "EncryptionAlgorithm": SYMMETRIC_DEFAULT}
 
 

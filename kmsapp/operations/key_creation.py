@@ -19,7 +19,7 @@ from hsmapp.errors import (
 )
 from hsmapp.models import KeyIntent, MaskedKey
 from hsmapp.states import ClusterState, IntentState
-from kmsapp import access, arns, audit, ids, key_facts, key_policies, shapes
+from kmsapp import access, arns, audit, ids, key_facts, key_policies, key_specs, shapes
 from kmsapp.call import Call
 from kmsapp.errors import (
     AccessDeniedException,
@@ -105,7 +105,10 @@ def _audit_parameters(call: Call, params: dict[str, Any]) -> None:
 
 
 def _prepare(call: Call, params: dict[str, Any]) -> CustomKeyStore:
-    """Everything that can refuse the key before the cluster is asked, in AWS's order; returns the key store."""
+    """Everything that can refuse the key before the cluster is asked; returns the key store.
+
+    (unconfirmed) That the right comes before the state of the store, and the store before tags and policy.
+    """
     origin = params.get("Origin") or "AWS_KMS"
     _require_origin_and_store_agree(origin, params.get("CustomKeyStoreId"))
     _require_members_agree(origin, params)
@@ -122,6 +125,7 @@ def _prepare(call: Call, params: dict[str, Any]) -> CustomKeyStore:
 
 
 def _require_origin_and_store_agree(origin: str, custom_key_store_id: str | None) -> None:
+    # (unconfirmed) The exception and its text; the API Reference says that the two go together.
     if origin in _ONLY_WITH_STORE and not custom_key_store_id:
         raise ValidationException(f"CustomKeyStoreId is required when Origin is {origin}.")
     if custom_key_store_id and origin not in _ONLY_WITH_STORE:
@@ -142,15 +146,13 @@ def _require_members_agree(origin: str, params: dict[str, Any]) -> None:
 
 def _require_supported(origin: str, params: dict[str, Any]) -> None:
     spec = params.get("KeySpec") or params.get("CustomerMasterKeySpec") or "SYMMETRIC_DEFAULT"
-    if spec != "SYMMETRIC_DEFAULT" and not params.get("KeyUsage"):
-        raise ValidationException(
-            "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys."
-        )
+    _require_usage_fits(spec, params.get("KeyUsage"))
     if origin != "AWS_CLOUDHSM":
         raise UnsupportedOperationException(
             f"Keys of origin {origin} are not built in this version of Casemate. Create the key in a custom key store: "
             "Origin AWS_CLOUDHSM with a CustomKeyStoreId."
         )
+    # (unconfirmed) The texts of the next three; the exception is the one that the API Reference lists.
     if spec != "SYMMETRIC_DEFAULT":
         raise UnsupportedOperationException(
             f"KeySpec {spec} is not supported in a custom key store. Only SYMMETRIC_DEFAULT is."
@@ -162,6 +164,17 @@ def _require_supported(origin: str, params: dict[str, Any]) -> None:
         )
     if params.get("MultiRegion"):
         raise UnsupportedOperationException("Multi-Region keys are not supported in a custom key store.")
+
+
+def _require_usage_fits(spec: str, usage: str | None) -> None:
+    if spec == "SYMMETRIC_DEFAULT":
+        return  # of a custom key store, in which another usage is refused by another name
+    if not usage:
+        raise ValidationException(
+            "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys."
+        )
+    if usage not in key_specs.usages(spec):
+        raise ValidationException(f"KeyUsage {usage} is not compatible with KeySpec {spec}")
 
 
 def _require_active_cluster(store: CustomKeyStore) -> None:

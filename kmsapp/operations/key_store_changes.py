@@ -57,8 +57,8 @@ def create_custom_key_store(call: Call, params: dict[str, Any]) -> dict[str, Any
     call.audit_parameters["customKeyStoreName"] = params["CustomKeyStoreName"]
     if params.get("CloudHsmClusterId"):
         call.audit_parameters["clusterId"] = params["CloudHsmClusterId"]
-    access.account(call, "kms:CreateCustomKeyStore")
     new = _new_store(params)
+    access.account(call, "kms:CreateCustomKeyStore")
     with _alone(call):
         store = _same_store(call, new) or make_store(call, new)
     return {"CustomKeyStoreId": store.custom_key_store_id}
@@ -77,6 +77,7 @@ def _refuse_external(params: dict[str, Any]) -> None:
         raise UnsupportedOperationException(
             "Key stores of type EXTERNAL_KEY_STORE are not built in this version of Casemate."
         )
+    # (unconfirmed) The text of this refusal.
     external = [name for name in params if name.startswith("Xks") and params[name] is not None]
     if external:
         raise ValidationException(f"{external[0]} is valid only for key stores of type EXTERNAL_KEY_STORE.")
@@ -141,10 +142,10 @@ def update_custom_key_store(call: Call, params: dict[str, Any]) -> dict[str, Any
     name, cluster_id = params.get("NewCustomKeyStoreName"), params.get("CloudHsmClusterId")
     shown = {"customKeyStoreId": params["CustomKeyStoreId"], "newCustomKeyStoreName": name, "clusterId": cluster_id}
     call.audit_parameters.update({key: value for key, value in shown.items() if value})
-    access.account(call, "kms:UpdateCustomKeyStore")
     _refuse_external(params)
     if not any(params.get(change) for change in _CHANGES):
         raise ValidationException(f"Specify what to change: {', '.join(_CHANGES)}.")
+    access.account(call, "kms:UpdateCustomKeyStore")
     with _alone(call):
         store = key_stores.find(call, params["CustomKeyStoreId"], lock=True)
         _require_state_to_update(store, only_name=not (cluster_id or params.get("KeyStorePassword")))

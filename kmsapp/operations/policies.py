@@ -22,6 +22,7 @@ def get_key_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     name = params.get("PolicyName") or DEFAULT
     if name != DEFAULT:
         raise NotFoundException(f"No such policy exists: {name}. The only valid name is {DEFAULT}.")
+    # (unconfirmed) AWS may lay the text out anew. Here it is the text that was put.
     return {"Policy": principals.shown(found.policy, found.policy_principals), "PolicyName": DEFAULT}
 
 

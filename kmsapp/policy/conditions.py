@@ -376,7 +376,7 @@ class _Operator:
             if value is None:
                 return without
             if isinstance(value, Several):
-                # Which of them AWS would take is not known. An Allow needs all of them, a Deny one.
+                # (unconfirmed) Which of them AWS would take. An Allow needs all of them, a Deny one.
                 return (any if is_denial else all)(fits(one, context) is not negated for one in value)
             return False  # a key of several values needs a set operator, also for a negated one
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 # AWS's own words, as recorded from the services. The first is all that IAM says about grammar.
+# (unconfirmed) What KMS says of a key policy with bad grammar.
 SYNTAX = "Syntax errors in policy."
 NO_PRINCIPAL = "Policy contains a statement with no principal."
 INVALID_PRINCIPALS = "Policy contains a statement with one or more invalid principals."

@@ -185,7 +185,8 @@ def evaluate(request: Request, policies: Policies) -> Decision:
         by_identity = found.identity or key
         return _allowed(key if grade is ROLE and is_own else by_identity, request, policies, found)
     if policies.grant and (is_own or missing is _RESOURCE):
-        # In the key's own account a grant stands beside the policies; AWS documents no limit of it but a Deny.
+        # (unconfirmed) In the key's own account a grant stands beside the policies; AWS documents no limit of it but a
+        # Deny.
         return Decision(Outcome.ALLOW, _GRANT, policies.grant, None, None, request, policies, found)
     return Decision(Outcome.IMPLICIT_DENY, None, "", None, missing, request, policies, found)
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import ast
 import json
-import sqlite3
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -24,6 +22,7 @@ from kmsapp.tests.access_matrix_requests import REQUESTS
 from kmsapp.tests.access_matrix_rules import PEOPLE, RULES, SUCCESS, THINGS, Cell
 from kmsapp.tests.access_matrix_wire import Answer
 from kmsapp.tests.access_matrix_world import World
+from kmsapp.tests.remains import digests
 
 CALLERS_AT_ONCE = 4
 # Keys can't be used while these are asked, nor after the last.
@@ -47,24 +46,10 @@ def world(casemate: Casemate) -> World:
 @pytest.fixture(scope="module")
 def refused(casemate: Casemate, world: World) -> Answers:
     """The answers of all cells that must be refused, which changed nothing."""
-    before = _rows(casemate)
+    before = digests(casemate)
     answers = _ask(world, [cell for cell in rules.cells() if not rules.is_allowed(cell)])
-    assert _rows(casemate) == before
+    assert digests(casemate) == before
     return answers
-
-
-def _rows(casemate: Casemate) -> dict[str, int]:
-    """For each table of kmsapp's, a digest of its rows. Refusals are recorded, but nowhere else.
-
-    The last uses of keys are copied from the record, those of the setting some time after it was made.
-    """
-    with closing(sqlite3.connect(f"file:{casemate.data / 'casemate.sqlite3'}?mode=ro", uri=True)) as database:
-        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        return {
-            table: hash(tuple(database.execute(f'SELECT * FROM "{table}"')))  # noqa: S608
-            for table in tables
-            if table.startswith("kmsapp_") and "audit" not in table and table != "kmsapp_keylastusage"
-        }
 
 
 def _ask(world: World, cells: Iterable[Cell]) -> Answers:

@@ -119,17 +119,67 @@ def test_a_body_that_is_not_the_operations_input_is_refused(body: bytes) -> None
         parse(body)
 
 
-WRONG_NUMBERS = ("true", "1.5", "1.0", "2147483648", "-2147483649", "9" * 4000, '"5"', "[]")
+# (member, JSON value, what AWS says of it): recorded from services of the same protocol.
+WRONG_TYPES = {
+    "a number for a string": ("KeyId", "5", "NUMBER_VALUE can not be converted to a String"),
+    "a fraction for a string": ("KeyId", "1.5", "NUMBER_VALUE can not be converted to a String"),
+    "true for a string": ("KeyId", "true", "TRUE_VALUE can not be converted to a String"),
+    "false for a string": ("KeyId", "false", "FALSE_VALUE can not be converted to a String"),
+    "a list for a string": ("KeyId", '["a"]', "Start of list found where not expected"),
+    "an object for a string": ("KeyId", '{"a":1}', "Start of structure or map found where not expected."),
+    "a number for a boolean": ("DryRun", "0", "NUMBER_VALUE can not be converted to a Boolean"),
+    "a string for a list": ("GrantTokens", '"a"', "Expected list or null"),
+    "an object for a list": ("GrantTokens", "{}", "Start of structure or map found where not expected."),
+    "a number in a list": ("GrantTokens", "[1]", "NUMBER_VALUE can not be converted to a String"),
+    "a number for a map": ("EncryptionContext", "1", "Expected map or null"),
+    "a list for a map": ("EncryptionContext", "[]", "Start of list found where not expected"),
+    "a number in a map": ("EncryptionContext", '{"a":1}', "NUMBER_VALUE can not be converted to a String"),
+    "no base64": ("Plaintext", '"secret!"', "STRING_VALUE can not be converted to a Blob"),
+}
+
+
+@pytest.mark.parametrize(("member", "value", "message"), WRONG_TYPES.values(), ids=WRONG_TYPES)
+def test_a_wrong_type_is_said_in_the_words_of_aws(member: str, value: str, message: str) -> None:
+    with pytest.raises(SerializationException) as raised:
+        parse(f'{{"{member}":{value}}}'.encode())
+    assert raised.value.message == message
+
+
+def test_a_structure_and_a_number_have_words_of_their_own() -> None:
+    for body, message in (
+        (b'{"Constraints":"a"}', "Expected null"),
+        (b'{"Constraints":[]}', "Start of list found where not expected"),
+        (b"[]", "Start of list found where not expected"),
+    ):
+        with pytest.raises(SerializationException) as raised:
+            parse(body, "CreateGrant")
+        assert raised.value.message == message
+    with pytest.raises(SerializationException) as raised:
+        parse(b'{"NumberOfBytes":"5"}', "GenerateRandom")
+    assert raised.value.message == "STRING_VALUE can not be converted to an Integer"
+
+
+WRONG_NUMBERS = ("true", "1.5", "1.0", '"5"', "[]", "9" * 5000)
 
 
 @pytest.mark.parametrize("number", WRONG_NUMBERS)
-def test_a_number_must_be_whole_and_of_32_bits(number: str) -> None:
+def test_a_number_must_be_whole(number: str) -> None:
     with pytest.raises(SerializationException):
         parse(b'{"NumberOfBytes":%s}' % number.encode(), "GenerateRandom")
 
 
-def test_numbers_of_32_bits_are_parsed() -> None:
-    assert parse(b'{"NumberOfBytes":2147483647}', "GenerateRandom") == {"NumberOfBytes": 2**31 - 1}
+def test_a_number_past_32_bits_is_past_its_range() -> None:
+    """What the shape limits is refused by its limit, as AWS was recorded to do; what it does not, as no number."""
+    for number in (2**31 - 1, 2**31, -(2**31) - 1, 10**1000):
+        params = parse(b'{"NumberOfBytes":%d}' % number, "GenerateRandom")
+        with pytest.raises(ValidationException, match="Member must have value"):
+            shapes.validate("kms", "GenerateRandom", params)
+    unlimited = Shape("Number", "integer", {}, (), None, None, None, (), False)
+    holder = Shape("Holder", "structure", {"Number": unlimited}, (), None, None, None, (), False)
+    assert awsjson.parse(b'{"Number":%d}' % (2**31 - 1), holder) == {"Number": 2**31 - 1}
+    for number in (2**31, -(2**31) - 1):
+        with pytest.raises(SerializationException):
+            awsjson.parse(b'{"Number":%d}' % number, holder)
 
 
 def test_times_are_epoch_seconds() -> None:

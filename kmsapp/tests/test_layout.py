@@ -22,6 +22,7 @@ PURE = (
     "kmsapp/ciphertext.py",
     "kmsapp/encryption_context.py",
     "kmsapp/grant_rules.py",
+    "kmsapp/key_specs.py",
     "kmsapp/key_states.py",
     "kmsapp/policy",
     "kmsapp/wire/sigv4.py",

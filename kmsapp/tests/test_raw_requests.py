@@ -21,6 +21,7 @@ import pytest
 from kmsapp import service_models
 from kmsapp.testing import Casemate
 from kmsapp.tests.raw_http import Raw, send, signed
+from kmsapp.tests.server_logs import no_bug
 
 FORM = "application/x-www-form-urlencoded; charset=utf-8"
 IDENTITY = {"Action": "GetCallerIdentity", "Version": "2011-06-15"}
@@ -31,12 +32,8 @@ BY_HTTP = ""  # the server itself refuses what is no HTTP, without AWS's name
 
 @pytest.fixture(autouse=True)
 def the_server_meets_no_bug_of_its_own(casemate: Casemate) -> Iterator[None]:
-    """A bug's traceback goes to the log, whatever the wire said."""
-    before = {log: log.stat().st_size for log in (casemate.data / "log").glob("*")}
-    yield
-    for log in (casemate.data / "log").glob("*"):
-        new = log.read_bytes()[before.get(log, 0) :]
-        assert b"Traceback" not in new, new.decode()
+    with no_bug(casemate):
+        yield
 
 
 def twice(name: str) -> Callable[[Raw], Raw]:

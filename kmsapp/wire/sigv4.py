@@ -346,6 +346,7 @@ def _require_among_signed(name: str, authorization: Authorization) -> None:
 
 def _require_scope(authorization: Authorization, timestamp: str, service: str) -> None:
     if authorization.date != timestamp[:8]:
+        # (unconfirmed) The end of this sentence, and of the one about the terminator.
         raise InvalidSignatureException(
             "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP:"
             f" '{authorization.date}' != '{timestamp[:8]}', from '{timestamp}'."

@@ -64,6 +64,11 @@ def validate(service: str, operation: str, params: Mapping[str, Any]) -> None:
         raise ValidationException(_message(violations))
 
 
+def fits(shape: Shape, value: Any) -> bool:
+    """Whether a value by itself satisfies every constraint of a shape."""
+    return _compile(shape)(value) is None
+
+
 def require(params: Mapping[str, Any], name: str) -> None:
     """Raise ValidationException without a member that the model leaves to the service to require."""
     if params.get(name) is None:

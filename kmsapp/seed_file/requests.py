@@ -7,6 +7,7 @@ from typing import Any
 from kmsapp.seed_file.file_entries import SeedFile
 from kmsapp.seed_file.identity_entries import Group, ManagedPolicy, Role, User
 from kmsapp.seed_file.key_entries import CustomKeyStore, Grant, Key
+from kmsapp.seed_file.policy_text import Policy
 
 Params = dict[str, Any]
 
@@ -72,16 +73,19 @@ def key_store(entry: CustomKeyStore, *, cluster_id: str, trust_anchor: str, pass
 
 
 def key(entry: Key, *, custom_key_store_id: str) -> Params:
-    """Of CreateKey."""
+    """Of CreateKey, without the policy, which comes last (key_policy)."""
     return _given(
         Description=entry.description or None,
         Origin=entry.origin,
         CustomKeyStoreId=custom_key_store_id,
-        Policy=entry.policy.text if entry.policy else None,
-        # What AWS asks of the caller was asked of whoever the policy names (checks/keys.py).
-        BypassPolicyLockoutSafetyCheck=True if entry.policy else None,
         Tags=kms_tags(entry),
     )
+
+
+def key_policy(policy: Policy) -> Params:
+    """Of PutKeyPolicy, without the key."""
+    # What AWS asks of the caller was asked of whoever the policy names (checks/keys.py).
+    return _given(Policy=policy.text, BypassPolicyLockoutSafetyCheck=True)
 
 
 def grant(entry: Grant) -> Params:

@@ -1,4 +1,8 @@
-"""KMS keys, with their aliases, tags and grants, and the states that they are to have."""
+"""KMS keys, with their aliases, tags and grants, the states and the policies that they are to have.
+
+A key begins with the default key policy, by which the root user may give it the rest. Its own policy, which need not
+let the root user do that, comes last; the state before it, because a key that is disabled takes no grants.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from kmsapp.seeding.errors import making
 
 
 def make(entry: key_entries.Key, custom_key_store_id: str, drawn: Drawn) -> None:
-    """Make what is not there yet of the key. Its state comes last, for a key that is disabled takes no grants."""
+    """Make what is not there yet of the key."""
     key_id = value(entry, "id", drawn)
     rows = KmsKey.objects.filter(account=entry.account, region=entry.region, key_id=key_id)
     with making(entry):
@@ -24,6 +28,7 @@ def make(entry: key_entries.Key, custom_key_store_id: str, drawn: Drawn) -> None
         _aliases(entry, key)
         _grants(entry, key)
         _state(entry, key)
+        _policy(entry, key)
 
 
 def _aliases(entry: key_entries.Key, key: KmsKey) -> None:
@@ -50,3 +55,9 @@ def _state(entry: key_entries.Key, key: KmsKey) -> None:
         if entry.pending_window_in_days is not None:
             params["PendingWindowInDays"] = entry.pending_window_in_days
         call(root(entry.account, entry.region), operation, params)
+
+
+def _policy(entry: key_entries.Key, key: KmsKey) -> None:
+    if entry.policy is not None and key.policy != entry.policy.text:
+        params = {"KeyId": key.key_id, **requests.key_policy(entry.policy)}
+        call(root(entry.account, entry.region), "kms:PutKeyPolicy", params)

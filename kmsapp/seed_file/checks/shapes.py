@@ -35,4 +35,6 @@ def _requests(seed: SeedFile) -> Iterator[tuple[Entry, str, requests.Params]]:
         yield from ((owner, name, params) for name, params in requests.attachments(seed, owner))
     for key in seed.keys:
         yield key, "kms:CreateKey", requests.key(key, custom_key_store_id=_ANY_STORE)
+        if key.policy is not None:
+            yield key, "kms:PutKeyPolicy", {"KeyId": _ANY_KEY, **requests.key_policy(key.policy)}
         yield from ((grant, "kms:CreateGrant", {"KeyId": _ANY_KEY, **requests.grant(grant)}) for grant in key.grants)

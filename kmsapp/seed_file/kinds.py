@@ -84,7 +84,7 @@ class At:
 
     def _is_no(self, expected: str) -> None:
         if yaml_tree.is_null(self.node):
-            self.wrong(f"There is no value. Write {expected}, or leave the member out.")
+            self.wrong(f"There is no value. Write {expected}.")
         else:
             kinds = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list", yaml.ScalarNode: "a text"}
             self.wrong(f"This is {kinds[type(self.node)]}. Write {expected}.")
@@ -238,7 +238,7 @@ def one_of(value: str, possible: Iterable[str]) -> str:
     return (
         f"Write {' or '.join((', '.join(possible[:-1]), possible[-1]))}."
         if len(possible) > 1
-        else (f"Write {possible[0]}." if possible else "There is none.")
+        else (f"Write {possible[0]}." if possible else "There is none to choose.")
     )
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+LONGEST_NAME = 40  # characters of one that is no plain name
+_PLAIN = re.compile(r"[\w:/*-]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True, order=True)
@@ -16,6 +21,8 @@ class Place:
 
     def member(self, name: str) -> str:
         """The path of a member of what stands here."""
+        if not _PLAIN.fullmatch(name):
+            return f"{self.path}[{json.dumps(name[:LONGEST_NAME])}]"
         return f"{self.path}.{name}" if self.path else name
 
     def below(self, name: str) -> Place:
@@ -36,6 +43,10 @@ class Problems:
     def add(self, place: Place, sentence: str) -> None:
         """sentence: what is wrong, and what would be right. Never a secret."""
         self._found[place, sentence] = None
+
+    def are_at(self, place: Place) -> bool:
+        """Whether something is wrong at that very place already."""
+        return any(found == place for found, _ in self._found)
 
     def __len__(self) -> int:
         return len(self._found)

@@ -53,9 +53,20 @@ class PolicyKind(Kind):
         try:
             return Policy(text, documents.parse(text, self.kind), at)
         except PolicyError as error:
-            place = _place_of(at, text, error.path) if error.path else _in_text(at, error.line, error.column)
-            at.file.problems.add(place, error.detail)
+            at.file.problems.add(*_told(at, text, error))
             return None
+
+
+def _told(at: At, text: str, error: PolicyError) -> tuple[Place, str]:
+    """Where a mistake stands, and what it is."""
+    if not isinstance(at.node, yaml.ScalarNode):
+        return _in_mapping(at, error.path), error.detail
+    path = _spelled(at.path, error.path)
+    place = _in_text(at, error.line, error.column)
+    if place is not None:
+        return Place(place.line, place.column, path), error.detail
+    where = f"It is in line {error.line}, column {error.column} of the text."
+    return Place(at.place.line, at.place.column, path), f"{error.detail} {where}"
 
 
 def _json(at: At) -> str | None:
@@ -98,7 +109,7 @@ def _scalar(at: At) -> str | bool | int | float:
 
 def _place_of(at: At, text: str, path: Path) -> Place:
     if isinstance(at.node, yaml.ScalarNode):
-        place = _in_text(at, *line_and_column(text, offset_of(text, path)))
+        place = _in_text(at, *line_and_column(text, offset_of(text, path))) or at.place
         return Place(place.line, place.column, _spelled(at.path, path))
     return _in_mapping(at, path)
 
@@ -121,8 +132,8 @@ def _in_mapping(at: At, path: Path) -> Place:
     return place
 
 
-def _in_text(at: At, line: int, column: int) -> Place:
-    """Where a line and a column, both from 1, of a text are in the file; where the text begins if that is not plain."""
+def _in_text(at: At, line: int, column: int) -> Place | None:
+    """Where a line and a column, both from 1, of a text are in the file; None if that is not plain to see."""
     start, lines = at.place, at.file.lines
     of_text, style = str(at.node.value).split("\n"), getattr(at.node, "style", None)
     if style == "|":
@@ -134,7 +145,7 @@ def _in_text(at: At, line: int, column: int) -> Place:
     begins = start.column - 1 + in_quotes
     if line == 1 and lines[start.line - 1][begins:].startswith(of_text[0]):
         return Place(start.line, begins + column, at.path)
-    return start
+    return None
 
 
 def _spelled(path: str, inner: Path) -> str:

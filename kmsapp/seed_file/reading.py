@@ -20,7 +20,7 @@ class EntryKind(Kind):
     noun: str = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "noun", f"a mapping: {self.entry.noun}")
+        object.__setattr__(self, "noun", f"the members of {self.entry.noun}")
 
     def read(self, at: At) -> Entry | None:
         return read_entry(self.entry, at)
@@ -31,7 +31,7 @@ def read_entry(kind: type[EntryType], at: At, *, ignored: str = "") -> EntryType
 
     ignored: names that begin with it are no members.
     """
-    written = at.members(f"a mapping: {kind.noun}")
+    written = at.members(f"the members of {kind.noun}")
     if written is None:
         return None
     table = members_of(kind)
@@ -43,7 +43,7 @@ def read_entry(kind: type[EntryType], at: At, *, ignored: str = "") -> EntryType
             At(name_node, at.place.member(name), at.file).wrong(_unknown(name, kind, table))
     for name, one in table.items():
         if one.required and name not in written:
-            at.wrong(f"{name} is missing. Write {one.kind.noun}, as in {name}: {one.example}")
+            at.wrong(f"{name} is missing. Write {one.kind.noun}, as in {name}: {one.example}.")
         if one.required and isinstance(one.kind, TextKind) and getattr(entry, name) is None:
             setattr(entry, name, nothing_at(at.place))
     return entry

@@ -192,11 +192,19 @@ def _shown(tag: str) -> str:
 def _no_yaml(error: yaml.MarkedYAMLError, text: str) -> SeedFileError:
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line, mark.column) if mark else (0, 0)
-    problem, context = str(error.problem or "it ends too early"), str(error.context or "").partition(";")[0]
-    what = f"{problem} {context}" if context.startswith("while") else f"{context} {problem}"
     is_tab = text.split("\n")[line][column : column + 1] == "\t"
+    what = _in_words(str(error.problem or "it ends too early"), str(error.context or "").partition(";")[0])
     hint = " This is a tab, and YAML indents with spaces." if is_tab else ""
-    return _refused(Place(line + 1, column + 1), f"This is no YAML: {what.strip()}.{hint}")
+    if what.startswith("mapping values are not allowed"):
+        hint = " A text with a colon and a space in it must stand in quotes."
+    return _refused(Place(line + 1, column + 1), f"This is no YAML: {what}.{hint}")
+
+
+def _in_words(problem: str, context: str) -> str:
+    """What the parser says of a mistake and of where it was then, as one sentence."""
+    if problem == "second occurrence":
+        return context
+    return f"{problem} {context}".strip() if context.startswith("while") else f"{context} {problem}".strip()
 
 
 def _refused(place: Place, sentence: str) -> SeedFileError:

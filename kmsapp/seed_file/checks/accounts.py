@@ -9,8 +9,9 @@ from kmsapp.seed_file.places import Problems
 
 
 def check(seed: SeedFile, problems: Problems) -> None:
-    if not seed.accounts and "accounts" in seed.places:
-        problems.add(seed.places["accounts"], 'There is no account. Write at least one, as in [{id: "111122223333"}].')
+    place = seed.places.get("accounts")
+    if place is not None and not seed.accounts and not problems.are_at(place):
+        problems.add(place, 'There is no account. Write at least one, as in [{id: "111122223333"}].')
     known = {str(account.id) for account in seed.accounts}
     uniqueness.require(
         ((one.id, one.id.place, f"The account ID {one.id}") for one in seed.accounts if one.id), problems

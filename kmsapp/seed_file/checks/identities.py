@@ -86,7 +86,11 @@ def _check_number_of_keys(owner: User | RootUser, problems: Problems) -> None:
 
 def _check_groups(seed: SeedFile, user: User, problems: Problems) -> None:
     possible = {group.name.lower(): group.name for group in seed.groups if group.account == user.account}
-    uniqueness.require(((one.lower(), one.place, f"The group {one}") for one in user.groups), problems)
+    uniqueness.require(
+        ((one.lower(), one.place, f"The group {one}") for one in user.groups),
+        problems,
+        sentence=uniqueness.WRITTEN_TWICE,
+    )
     for group in user.groups:
         if group.lower() not in possible:
             sentence = f"Account {user.account} has no group {group}. {one_of(group, possible.values())}"

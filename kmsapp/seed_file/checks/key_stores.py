@@ -56,8 +56,8 @@ def _cluster(seed: SeedFile, store: CustomKeyStore, problems: Problems) -> Clust
     if "cluster" in store.places and store.cluster is None:
         return None  # what was written there is wrong by itself
     if store.cluster is None:
-        hint = "Write in cluster which one is meant." if possible else "Write one among clusters; {} will do."
-        problems.add(place, f"{where} has {len(possible)} clusters. {hint}")
+        hint = "Write in cluster which one is meant." if possible else "Write one among clusters."
+        problems.add(place, f"{where} has {len(possible) or 'no'} clusters. {hint}")
         return None
     found = next((one for one in possible if one.id == store.cluster), None)
     if found is None:

@@ -74,7 +74,7 @@ def _store(seed: SeedFile, key: Key, problems: Problems) -> CustomKeyStore | Non
         if len(possible) == 1:
             return possible[0]
         hint = "Write in custom_key_store which one is meant." if possible else "Write one among custom_key_stores."
-        problems.add(place, f"{where} has {len(possible)} custom key stores. {hint}")
+        problems.add(place, f"{where} has {len(possible) or 'no'} custom key stores. {hint}")
         return None
     found = next((one for one in possible if written in (one.id, one.name)), None)
     if found is None and all(one.name for one in possible):

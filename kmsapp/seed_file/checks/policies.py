@@ -50,7 +50,11 @@ def check_tags(entry: ManagedPolicy | User | Role, problems: Problems) -> None:
 
 def _check_attached(seed: SeedFile, entry: Group | User | Role, problems: Problems) -> None:
     arns = _check_known(seed, entry.account, entry.managed_policies, problems)
-    uniqueness.require(((arn, written.place, f"The policy {written}") for arn, written in arns), problems)
+    uniqueness.require(
+        ((arn, written.place, f"The policy {written}") for arn, written in arns),
+        problems,
+        sentence=uniqueness.WRITTEN_TWICE,
+    )
     if len(arns) > MOST_ATTACHED:
         problems.add(
             entry.place_of("managed_policies"), f"There are {len(arns)} policies. {MOST_ATTACHED} can be attached."

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kmsapp import shapes
-from kmsapp.errors import ValidationException
 from kmsapp.seed_file import requests
 from kmsapp.seed_file.entries import Entry
 from kmsapp.seed_file.file_entries import SeedFile
@@ -20,10 +19,8 @@ def check(seed: SeedFile, problems: Problems) -> None:
         return  # of which these would only be echoes
     for entry, operation, params in _requests(seed):
         service, _, name = operation.partition(":")
-        try:
-            shapes.validate(service, name, params)
-        except ValidationException as error:
-            problems.add(entry.place, error.message)
+        for violation in shapes.broken(service, name, params):
+            problems.add(entry.place, f"AWS refuses {'.'.join(violation.path)}: {violation.constraint}.")
 
 
 def _requests(seed: SeedFile) -> Iterator[tuple[Entry, str, requests.Params]]:

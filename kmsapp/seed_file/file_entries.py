@@ -10,7 +10,7 @@ from django.template.defaultfilters import pluralize
 
 from kmsapp.seed_file import texts
 from kmsapp.seed_file.entries import Entry, OfAccount, member
-from kmsapp.seed_file.identity_entries import Account, Group, ManagedPolicy, Role, User
+from kmsapp.seed_file.identity_entries import IDENTITY_POLICY, TRUST_POLICY, Account, Group, ManagedPolicy, Role, User
 from kmsapp.seed_file.key_entries import Cluster, CustomKeyStore, Key, OfRegion
 from kmsapp.seed_file.kinds import ListOf
 from kmsapp.seed_file.reading import EntryKind
@@ -41,7 +41,7 @@ class SeedFile(Entry):
     policies: list[ManagedPolicy] = member(
         ListOf(EntryKind(ManagedPolicy), "a list of managed policies"),
         "managed policies, beside AWS's own",
-        example="[{name: ListKeys, document: …}]",
+        example=f"[{{name: ListKeys, document: {IDENTITY_POLICY}}}]",
         left_out="none",
         default=list,
     )
@@ -62,7 +62,7 @@ class SeedFile(Entry):
     roles: list[Role] = member(
         ListOf(EntryKind(Role), "a list of roles"),
         "roles",
-        example="[{name: AuditorRole, trust_policy: …}]",
+        example=f"[{{name: AuditorRole, trust_policy: {TRUST_POLICY}}}]",
         left_out="none",
         default=list,
     )

@@ -15,8 +15,8 @@ from kmsapp.seed_file.reading import EntryKind
 _FIRST = "the first account"
 _GENERATED = "generated"
 _STATEMENT = "{Effect: Allow, Action: 'kms:List*', Resource: '*'}"
-_IDENTITY_POLICY = f"{{Version: 2012-10-17, Statement: [{_STATEMENT}]}}"
-_TRUST_POLICY = (
+IDENTITY_POLICY = f"{{Version: 2012-10-17, Statement: [{_STATEMENT}]}}"
+TRUST_POLICY = (
     "{Version: 2012-10-17, Statement: [{Effect: Allow, Principal: {AWS: 111122223333}, Action: 'sts:AssumeRole'}]}"
 )
 _MANAGED = ListOf(texts.POLICY, "a list of managed policies")
@@ -50,7 +50,7 @@ def _managed_policies() -> Any:
 
 def _inline_policies() -> Any:
     return member(
-        _INLINE, "inline policies by name", example=f"{{ListKeys: {_IDENTITY_POLICY}}}", left_out="none", default=dict
+        _INLINE, "inline policies by name", example=f"{{ListKeys: {IDENTITY_POLICY}}}", left_out="none", default=dict
     )
 
 
@@ -131,7 +131,7 @@ class ManagedPolicy(OfAccount):
         texts.POLICY_DESCRIPTION, "the description", example="May look at keys", left_out="none", default=""
     )
     document: Policy | None = member(
-        PolicyKind(Kind.IDENTITY), "the policy, its default version", example=_IDENTITY_POLICY, required=True
+        PolicyKind(Kind.IDENTITY), "the policy, its default version", example=IDENTITY_POLICY, required=True
     )
     tags: dict[Text, Text] = _tags()
 
@@ -206,7 +206,7 @@ class Role(OfAccount):
         texts.ROLE_DESCRIPTION, "the description", example="Reads, and changes nothing", left_out="none", default=""
     )
     trust_policy: Policy | None = member(
-        PolicyKind(Kind.TRUST), "who may assume the role", example=_TRUST_POLICY, required=True
+        PolicyKind(Kind.TRUST), "who may assume the role", example=TRUST_POLICY, required=True
     )
     max_session_duration: int = member(
         Whole("a whole number of seconds from 3600 to 43200", 3600, 43_200),

@@ -11,6 +11,8 @@ from kmsapp import ids, service_models
 from kmsapp.seed_file.kinds import Choice, ListOf, MapOf, TextKind
 
 _NAME = "letters, digits and + = , . @ _ -"
+_TAG_KEY = "Write 1 to 128 letters, digits, spaces and _ . : / = + - @."
+_TAG_VALUE = "Write at most 256 letters, digits, spaces and _ . : / = + - @."
 
 
 def _regions() -> tuple[str, ...]:
@@ -61,7 +63,12 @@ ROLE_DESCRIPTION = TextKind(
 )
 POLICY_DESCRIPTION = TextKind("a description", "Write at most 1,000 characters.", shape="iam.policyDescriptionType")
 # What AWS's password policy asks of a password is asked where the user is known (checks/identities.py).
-PASSWORD = TextKind("a password", "Write 1 to 128 characters of Latin 1.", shape="iam.passwordType", is_secret=True)
+PASSWORD = TextKind(
+    "a password",
+    "Write 8 to 128 characters of Latin 1, with three of: capital letters, small letters, digits, symbols.",
+    shape="iam.passwordType",
+    is_secret=True,
+)
 ACCESS_KEY_ID = TextKind(
     "an access key ID",
     "Write AKIA and then 16 capital letters or digits, as in AKIAIOSFODNN7EXAMPLE.",
@@ -74,8 +81,8 @@ SECRET_ACCESS_KEY = TextKind(
     is_secret=True,
 )
 IAM_TAGS = MapOf(
-    TextKind("a tag key", "Write 1 to 128 letters, digits, spaces and _ . : / = + - @.", shape="iam.tagKeyType"),
-    TextKind("a tag value", "Write up to 256 letters, digits, spaces and _ . : / = + - @.", shape="iam.tagValueType"),
+    TextKind("a tag key", _TAG_KEY, shape="iam.tagKeyType"),
+    TextKind("a tag value", _TAG_VALUE, shape="iam.tagValueType"),
     "a mapping of tag keys to values",
 )
 
@@ -131,8 +138,8 @@ ALIASES = ListOf(
     "a list of alias names",
 )
 KEY_TAGS = MapOf(
-    TextKind("a tag key", "Write 1 to 128 characters.", shape="kms.TagKeyType"),
-    TextKind("a tag value", "Write at most 256 characters.", shape="kms.TagValueType"),
+    TextKind("a tag key", _TAG_KEY, shape="kms.TagKeyType"),
+    TextKind("a tag value", _TAG_VALUE, shape="kms.TagValueType"),
     "a mapping of tag keys to values",
 )
 GRANT_NAME = TextKind("a grant name", "Write 1 to 256 letters, digits and : / _ -.", shape="kms.GrantNameType")

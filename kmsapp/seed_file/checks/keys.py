@@ -6,8 +6,9 @@ from collections import Counter
 
 from hsmapp.states import CAPACITY
 from kmsapp import arns, dispatch
+from kmsapp.condition_keys import ALIASES_PER_KEY
 from kmsapp.errors import KmsError
-from kmsapp.operations import aliases, tags
+from kmsapp.operations import tags
 from kmsapp.policy.evaluation import Outcome, Policies, Request, evaluate
 from kmsapp.seed_file import requests
 from kmsapp.seed_file.checks import uniqueness
@@ -100,8 +101,8 @@ def _check_labels(key: Key, problems: Problems) -> None:
     for name in key.aliases:
         if name.startswith("alias/aws/"):
             problems.add(name.place, f"{name} is reserved for AWS managed keys. Write one without aws/.")
-    if len(key.aliases) > aliases.ALIASES_PER_KEY:
-        sentence = f"There are {len(key.aliases)} aliases. A key can have {aliases.ALIASES_PER_KEY}."
+    if len(key.aliases) > ALIASES_PER_KEY:
+        sentence = f"There are {len(key.aliases)} aliases. A key can have {ALIASES_PER_KEY}."
         problems.add(key.place_of("aliases"), sentence)
     try:
         tags.require_valid(requests.kms_tags(key) or [])

@@ -7,6 +7,7 @@ A refusal is recorded too. An operation that answers without having asked access
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from kmsapp import audit, grants, ids, operations, request_quotas, service_models, shapes
@@ -28,15 +29,18 @@ def is_built(name: str) -> bool:
     return name in OPERATIONS
 
 
-def call(caller: Caller, name: str, params: dict[str, Any], *, request_id: str = "") -> dict[str, Any]:
+def call(
+    caller: Caller, name: str, params: dict[str, Any], *, request_id: str = "", chosen: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Run one operation for a caller and return AWS's answer (PascalCase; bytes for blobs, datetimes for times).
 
+    chosen: ids, and secrets of access keys, that are drawn otherwise. Only a seed file chooses them (kmsapp/seeding).
     Raises: KmsError subclasses, AWS's answer to a call that can't be done.
     """
     found = OPERATIONS.get(name)
     this = _begin(caller, name, params, request_id)
     try:
-        answer = _run(this, found, params)
+        answer = _run(this, found, params, chosen or {})
     except KmsError as error:
         audit.append(audit.event(this, error=error))
         raise
@@ -68,7 +72,7 @@ def _begin(caller: Caller, name: str, params: dict[str, Any], request_id: str) -
     )
 
 
-def _run(this: Call, found: Operation | None, params: dict[str, Any]) -> dict[str, Any]:
+def _run(this: Call, found: Operation | None, params: dict[str, Any], chosen: Mapping[str, str]) -> dict[str, Any]:
     if found is None:
         raise _not_built(this)
     request_quotas.require_within(this)
@@ -76,7 +80,7 @@ def _run(this: Call, found: Operation | None, params: dict[str, Any]) -> dict[st
     if this.service != "console":
         shapes.validate(this.service, this.operation, params)
         grants.require_valid_tokens(this)
-    answer = found.run(this, params)
+    answer = found.run(this, params, **chosen)
     if not this.checked:
         raise UncheckedOperationError(found.name)
     return answer

@@ -9,6 +9,7 @@ import secrets
 _BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 # The alphabet of CloudHSM ids: digits 2 to 7 and letters.
 _CLOUDHSM = "234567abcdefghijklmnopqrstuvwxyz"
+_MULTI_REGION = re.compile(r"mrk-[0-9a-f]{32}\Z")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 
 
@@ -32,6 +33,11 @@ def new_key_id() -> str:
 def is_key_id(text: str) -> bool:
     """Whether this is the id of a single-Region key: a lower-case UUID."""
     return _UUID.match(text) is not None
+
+
+def is_multi_region_key_id(text: str) -> bool:
+    """Whether this is the id of a multi-Region key, which no custom key store has."""
+    return _MULTI_REGION.match(text) is not None
 
 
 def new_key_store_id() -> str:

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from kmsapp.call import Call
-
-Run = Callable[[Call, dict[str, Any]], dict[str, Any]]
+Run = Callable[..., dict[str, Any]]  # of a Call and its parameters; some take an id by keyword (dispatch.call)
 
 
 @dataclass(frozen=True)

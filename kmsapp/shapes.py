@@ -59,9 +59,19 @@ def validate(service: str, operation: str, params: Mapping[str, Any]) -> None:
     Raises: KeyError for an operation that the service doesn't have; TypeError for a Python value of the wrong type (our
     bug, never the caller's).
     """
-    violations = _input_check(service, operation)(params)
+    violations = broken(service, operation, params)
     if violations:
         raise ValidationException(_message(violations))
+
+
+def broken(service: str, operation: str, params: Mapping[str, Any]) -> list[Violation]:
+    """The constraints of the operation's input shape that `params` don't satisfy."""
+    return _input_check(service, operation)(params) or []
+
+
+def fits(shape: Shape, value: Any) -> bool:
+    """Whether a value by itself satisfies every constraint of a shape."""
+    return _compile(shape)(value) is None
 
 
 def require(params: Mapping[str, Any], name: str) -> None:

@@ -11,10 +11,8 @@ from console.serving import tls
 from console.serving.options import Options
 from hsmapp.durable import write_durably
 
-# account, user_name, password, access_key_id, secret_access_key
+# account, user_name, password, access_key_id, secret_access_key; empty: there is none
 Person = Mapping[str, str]
-AWS_USER = "alice"  # whom aws.env signs as
-REGION = "us-west-2"
 
 
 def write_people(data: Path, people: Sequence[Person]) -> None:
@@ -32,9 +30,14 @@ def read_people(data: Path) -> list[dict[str, str]]:
     return people
 
 
-def write_aws_env(options: Options, people: Sequence[Person]) -> bool:
+def aws_user(people: Sequence[Person]) -> Person | None:
+    """Whom aws.env signs as: the first who has an access key."""
+    return next((person for person in people if person["access_key_id"]), None)
+
+
+def write_aws_env(options: Options, people: Sequence[Person], region: str) -> bool:
     """Write aws.env, shell lines that point the AWS CLI and SDKs here; return whether there is anyone to sign as."""
-    person = next((person for person in people if person["user_name"] == AWS_USER), None)
+    person = aws_user(people)
     if person is None:
         (options.data / "aws.env").unlink(missing_ok=True)
         return False
@@ -42,7 +45,7 @@ def write_aws_env(options: Options, people: Sequence[Person]) -> bool:
         "AWS_ENDPOINT_URL": options.url,
         "AWS_ACCESS_KEY_ID": person["access_key_id"],
         "AWS_SECRET_ACCESS_KEY": person["secret_access_key"],
-        "AWS_DEFAULT_REGION": REGION,
+        "AWS_DEFAULT_REGION": region,
     }
     if options.tls:
         values["AWS_CA_BUNDLE"] = str(tls.root_path(options.data))

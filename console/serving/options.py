@@ -25,6 +25,7 @@ class Options:
     data: Path  # absolute
     master_key_file: Path  # absolute
     empty: bool  # no demo on an empty data folder
+    seed: Path | None  # what an empty data folder begins with, in place of the demo; as it was written
     workers: int
     immediate: bool
     quotas: bool = True  # requests are throttled as AWS throttles them
@@ -82,7 +83,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     content = parser.add_mutually_exclusive_group()
     content.add_argument("--empty", action="store_true", help="leave an empty data folder without the demo")
-    content.add_argument("--seed", type=Path, help="accounts, clusters and keys to begin with (not built yet)")
+    content.add_argument(
+        "--seed",
+        type=Path,
+        metavar="FILE",
+        help="YAML file of what an empty data folder begins with in place of the demo",
+    )
     parser.add_argument("--workers", type=int, default=2, help="web worker processes (default: 2)")
     parser.add_argument("--immediate", action="store_true", help="stores, clusters and HSMs change state at once")
     parser.add_argument(
@@ -94,8 +100,6 @@ def _parser() -> argparse.ArgumentParser:
 def parse(arguments: list[str]) -> Options:
     """Read the command line. Raises CannotStartError for what can't be served; argparse itself exits with 2."""
     given = _parser().parse_args(arguments)
-    if given.seed:
-        raise CannotStartError("--seed is not built yet: leave it out for the demo, or say --empty for no content.")
     if os.environ.get("DATABASE_URL"):
         # Ignoring it would be worse: whoever set it would look for the keys in a database that has none.
         raise CannotStartError("DATABASE_URL is set, but PostgreSQL is not built yet: unset it to use SQLite.")
@@ -116,6 +120,7 @@ def parse(arguments: list[str]) -> Options:
         data=data,
         master_key_file=(given.master_key_file or data / "secret" / "master.key").absolute(),
         empty=given.empty,
+        seed=given.seed,
         workers=given.workers,
         immediate=given.immediate,
         quotas=given.quotas == "aws",

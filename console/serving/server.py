@@ -51,10 +51,11 @@ def _serve(options: Options, started: float) -> int:
         checks.check_restore(options.data)
         _set_up_django(options)
         stopping.check()
-        is_new = _check_database(options)
+        if _check_database(options):
+            seeding.begin(options)
+        else:
+            seeding.require_same(options)
         os.environ["PKCS11_MODULE"] = str(find_module(options.data, announce=say))
-        if is_new and not options.empty:
-            seeding.mark(options.data).touch()
         _prepare(options)
         stopping.check()
         _run(options, started)
@@ -78,7 +79,7 @@ def _check_database(options: Options) -> bool:
     is_new = database.is_new()
     if not is_new:
         database.check(options.master_key_file)
-    if not options.is_loopback and (not options.empty if is_new else _has_demo(options)):
+    if not options.is_loopback and (_will_have_demo(options) if is_new else seeding.has_demo(options.data)):
         raise CannotStartError(
             "The demo's people and passwords are for one machine only: serve it on 127.0.0.1, "
             "or name another data folder and say --empty."
@@ -86,10 +87,10 @@ def _check_database(options: Options) -> bool:
     return is_new
 
 
-def _has_demo(options: Options) -> bool:
-    from kmsapp import demo
-
-    return demo.is_seeded() or seeding.mark(options.data).exists()
+def _will_have_demo(options: Options) -> bool:
+    """Whether a new installation begins with the demo."""
+    begun = seeding.unfinished(options.data)
+    return not options.empty and options.seed is None and (begun is None or begun.is_demo)
 
 
 def _prepare(options: Options) -> None:
@@ -118,9 +119,9 @@ def _run(options: Options, started: float) -> None:
         processes.start()
         stopping.check()
         # Before it is healthy: whoever has waited for that finds the files, and in aws.env this start's address.
-        people = _people(options)
+        people = _people(options, processes)
         _wait_until_healthy(options, processes)
-        show(options, people, time.monotonic() - started)
+        show(options, people, time.monotonic() - started, is_demo=seeding.has_demo(options.data))
         _watch(options, processes)
     finally:
         processes.stop()
@@ -154,25 +155,32 @@ def _renew_certificate(options: Options, processes: Processes) -> bool:
     return True
 
 
-def _people(options: Options) -> list[dict[str, str]]:
-    """The people whose passwords are known here, and aws.env for one of them. Seeds the demo if it is not all there."""
-    mark = seeding.mark(options.data)
-    if mark.exists():
-        _seed(options)
+def _people(options: Options, processes: Processes) -> list[dict[str, str]]:
+    """The people whose passwords are known here, and aws.env for one of them. Makes first what is not all there."""
+    begun = seeding.unfinished(options.data)
+    if begun is not None:
+        _seed(options, processes, begun)
     people = credentials.read_people(options.data)
-    credentials.write_aws_env(options, people)
-    mark.unlink(missing_ok=True)
+    credentials.write_aws_env(options, people, seeding.region(options.data))
+    seeding.finish(options.data)
     return people
 
 
-def _seed(options: Options) -> None:
-    from kmsapp import demo
+def _seed(options: Options, processes: Processes, begun: seeding.Unfinished) -> None:
+    from kmsapp.seed_file import seed
+    from kmsapp.seeding import making
+    from kmsapp.seeding.errors import SeedingError
 
-    say("Making the demo: two HSMs, a cluster, a key store, a key …")
+    def between() -> None:
+        stopping.check()
+        processes.tend()
+
+    read = seed.read(begun.text.encode())
+    say(f"Making {'the demo' if begun.is_demo else f'what {begun.file} says'}: {read.in_numbers()} …")
     try:
-        people = demo.seed()
-    except demo.DemoError as error:
-        raise KeepsFailingError(f"The demo could not be made. {error} See {options.data / 'log'}.") from error
+        people = making.make(read, begun.drawn, between)
+    except SeedingError as error:
+        raise KeepsFailingError(f"{begun.file} could not be made. {error} See {options.data / 'log'}.") from error
     credentials.write_people(options.data, people)
 
 

@@ -150,9 +150,9 @@ def test_healthz_needs_one_active_hsm_in_each_cluster_that_has_any(store: Custom
     assert (answer.status_code, store.cluster.cluster_id in answer.json()["status"]) == (503, True)
 
 
-def test_healthz_waits_for_the_demo(settings: Any, tmp_path: Path) -> None:
+def test_healthz_waits_for_the_seed(settings: Any, tmp_path: Path) -> None:
     settings.DATA = tmp_path
     assert Client().get("/healthz").status_code == 200
     seeding.mark(tmp_path).touch()
     answer = Client().get("/healthz")
-    assert (answer.status_code, answer.json()["status"]) == (503, "the demo is being made")
+    assert (answer.status_code, answer.json()["status"]) == (503, "what the installation begins with is being made")

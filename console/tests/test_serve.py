@@ -288,7 +288,7 @@ REFUSED_OPTIONS = {
     "others could listen": (["--host", "0.0.0.0"], "--insecure"),  # noqa: S104
     "the demo on an address that others reach": (["--host", "0.0.0.0", "--insecure"], "--empty"),  # noqa: S104
     "the demo on an address that others reach, by TLS": (["--host", "0.0.0.0", "--tls"], "--empty"),  # noqa: S104
-    "a seed file": (["--seed", "seed.yaml"], "--seed is not built yet"),
+    "a seed file that is not there": (["--seed", "seed.yaml"], "The seed file seed.yaml can't be read: No such file"),
     "no such address": (["--host", "203.0.113.7", "--insecure", "--empty"], "can't be used"),
     "no workers": (["--workers", "0"], "--workers 0"),
 }

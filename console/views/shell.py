@@ -67,13 +67,13 @@ def favicon(request: HttpRequest) -> HttpResponse:
 @require_GET
 @never_cache
 def healthz(request: HttpRequest) -> HttpResponse:
-    """200 when calls can be served: the demo is there, the database answers, and each cluster that has HSMs has an
-    active one.
+    """200 when calls can be served: what the installation begins with is there, the database answers, and each cluster
+    that has HSMs has an active one.
 
     A process of the server that shows no sign of life is named, but calls are served without it for a while: still 200.
     """
     if seeding.mark(settings.DATA).exists():
-        return JsonResponse({"status": "the demo is being made"}, status=503)
+        return JsonResponse({"status": "what the installation begins with is being made"}, status=503)
     active, wanted = Q(hsms__wanted=True, hsms__state=HsmState.ACTIVE), Q(hsms__wanted=True)
     try:
         clusters = list(

@@ -29,7 +29,9 @@ def entry(key: AccessKey) -> dict[str, Any]:
 
 
 @operation("iam:CreateAccessKey")
-def create_access_key(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+def create_access_key(
+    call: Call, params: dict[str, Any], *, access_key_id: str = "", secret: str = ""
+) -> dict[str, Any]:
     """The answer is the only place where the secret is ever shown.
 
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateAccessKey.html
@@ -41,7 +43,7 @@ def create_access_key(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         USER.locked(user)
         if user.access_keys.count() >= MOST_KEYS_OF_A_USER:
             raise LimitExceededException(f"Cannot exceed quota for AccessKeysPerUser: {MOST_KEYS_OF_A_USER}")
-        access_key_id, secret = credentials.create_access_key(user)
+        access_key_id, secret = credentials.create_access_key(user, access_key_id, secret)
         key = AccessKey.objects.select_related("user").get(access_key_id=access_key_id)
         answer = {"AccessKey": {**entry(key), "SecretAccessKey": secret}}
         response.update(recording.response(call, answer))

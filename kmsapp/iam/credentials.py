@@ -171,9 +171,9 @@ def _of_user(row: TemporaryCredential, user: User, secret: bytes) -> Credential:
     )
 
 
-def create_access_key(user: User) -> tuple[str, str]:
-    """Make an access key; return its id and its secret, which is shown this once."""
-    access_key_id, secret = ids.new_access_key_id(), ids.new_secret_access_key()
+def create_access_key(user: User, access_key_id: str = "", secret: str = "") -> tuple[str, str]:
+    """Make an access key, id and secret drawn unless given; return both. The secret is shown this once."""
+    access_key_id, secret = access_key_id or ids.new_access_key_id(), secret or ids.new_secret_access_key()
     with transaction.atomic():
         AccessKey.objects.create(
             access_key_id=access_key_id,

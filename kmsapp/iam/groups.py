@@ -28,7 +28,7 @@ def entry(group: Group) -> dict[str, Any]:
 
 
 @operation("iam:CreateGroup")
-def create_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+def create_group(call: Call, params: dict[str, Any], *, group_id: str = "") -> dict[str, Any]:
     """https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateGroup.html"""
     recording.note(call, params)
     name, path = params["GroupName"], params.get("Path") or "/"
@@ -40,7 +40,7 @@ def create_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
             account_id=call.caller.account,
             name=name,
             path=path,
-            group_id=ids.new_group_id(),
+            group_id=group_id or ids.new_group_id(),
             created_at=clock.now(),
         )
         answer = {"Group": entry(group)}

@@ -135,7 +135,7 @@ def counted_entry(policy: Any) -> dict[str, Any]:
 
 
 @operation("iam:CreatePolicy")
-def create_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+def create_policy(call: Call, params: dict[str, Any], *, policy_id: str = "") -> dict[str, Any]:
     """https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreatePolicy.html"""
     recording.note(call, params)
     account, name, path = call.caller.account, params["PolicyName"], params.get("Path") or "/"
@@ -147,7 +147,7 @@ def create_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     with call.change(response):
         require_room(call, ManagedPolicy.objects.filter(account=account), "Policy", MOST_POLICIES)
         policy = ManagedPolicy(
-            policy_id=ids.new_policy_id(),
+            policy_id=policy_id or ids.new_policy_id(),
             account=account,
             name=name,
             path=path,

@@ -52,7 +52,7 @@ def principals_of(roles: list[Role]) -> dict[str, str]:
 
 
 @operation("iam:CreateRole")
-def create_role(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+def create_role(call: Call, params: dict[str, Any], *, role_id: str = "") -> dict[str, Any]:
     """https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html"""
     recording.note(call, params)
     name, path, boundary_arn = params["RoleName"], params.get("Path") or "/", params.get("PermissionsBoundary")
@@ -68,7 +68,7 @@ def create_role(call: Call, params: dict[str, Any]) -> dict[str, Any]:
             account_id=call.caller.account,
             name=name,
             path=path,
-            role_id=ids.new_role_id(),
+            role_id=role_id or ids.new_role_id(),
             description=params.get("Description") or "",
             trust_policy=trust,
             trust_principals=trusted,

@@ -36,7 +36,7 @@ def full_entry(user: User) -> dict[str, Any]:
 
 
 @operation("iam:CreateUser")
-def create_user(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+def create_user(call: Call, params: dict[str, Any], *, user_id: str = "") -> dict[str, Any]:
     """https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateUser.html"""
     recording.note(call, params)
     name, path, boundary_arn = params["UserName"], params.get("Path") or "/", params.get("PermissionsBoundary")
@@ -49,7 +49,7 @@ def create_user(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         user = User.objects.create_user(
             account=Account.objects.get(pk=call.caller.account),
             user_name=name,
-            user_id=ids.new_user_id(),
+            user_id=user_id or ids.new_user_id(),
             path=path,
             tags=tags,
             permissions_boundary=boundary,

@@ -51,11 +51,11 @@ _AUDITED = ("Description", "KeyUsage", "KeySpec", "CustomerMasterKeySpec", "Orig
 
 
 @operation("kms:CreateKey")
-def create_key(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+def create_key(call: Call, params: dict[str, Any], *, key_id: str = "") -> dict[str, Any]:
     """https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html"""
     _audit_parameters(call, params)
     store = _prepare(call, params)
-    key = _new_key(call, params, store)
+    key = _new_key(call, params, store, key_id)
     return {"KeyMetadata": key_metadata(make_key(call, key, params.get("Tags")))}
 
 
@@ -214,13 +214,13 @@ def _made_for(call: Call, draft_id: str) -> KmsKey | None:
     return key_row(key.pk)
 
 
-def _new_key(call: Call, params: dict[str, Any], store: CustomKeyStore) -> KmsKey:
+def _new_key(call: Call, params: dict[str, Any], store: CustomKeyStore, key_id: str = "") -> KmsKey:
     """The row to write once there is material for it, its policy found fit for it."""
     caller = call.caller
     key = KmsKey(
         account=caller.account,
         region=caller.region,
-        key_id=ids.new_key_id(),
+        key_id=key_id or ids.new_key_id(),
         description=params.get("Description") or "",
         origin="AWS_CLOUDHSM",
         custom_key_store=store,

@@ -49,7 +49,7 @@ class NewStore:
 
 
 @operation("kms:CreateCustomKeyStore")
-def create_custom_key_store(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+def create_custom_key_store(call: Call, params: dict[str, Any], *, custom_key_store_id: str = "") -> dict[str, Any]:
     """Make a key store, DISCONNECTED. The same call again gives the same store while it is disconnected.
 
     https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateCustomKeyStore.html
@@ -60,7 +60,7 @@ def create_custom_key_store(call: Call, params: dict[str, Any]) -> dict[str, Any
     new = _new_store(params)
     access.account(call, "kms:CreateCustomKeyStore")
     with _alone(call):
-        store = _same_store(call, new) or make_store(call, new)
+        store = _same_store(call, new) or _make_store(call, new, custom_key_store_id)
     return {"CustomKeyStoreId": store.custom_key_store_id}
 
 
@@ -109,8 +109,8 @@ def _same_store(call: Call, new: NewStore) -> CustomKeyStore | None:
     return found if hmac.compare_digest(known.encode(), new.password.encode()) else None
 
 
-def make_store(call: Call, new: NewStore, *, custom_key_store_id: str = "") -> CustomKeyStore:
-    """Check everything and write the row and its audit record. custom_key_store_id: only the demo gives one."""
+def _make_store(call: Call, new: NewStore, custom_key_store_id: str) -> CustomKeyStore:
+    """Check everything and write the row and its audit record."""
     _require_name_is_free(call, new.name)
     _require_room(call)
     cluster = cluster_requirements.find(call, new.cluster_id)

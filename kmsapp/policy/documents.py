@@ -162,9 +162,8 @@ def parse(text: str, kind: Kind) -> Document:
         return _document(document, kind, text)
     except FaultError as fault:
         line, column = json_text.line_and_column(text, json_text.offset_of(text, fault.path))
-        raise PolicyError(
-            fault.aws_message, fault.detail, line, column, code="MalformedPolicyDocumentException"
-        ) from fault
+        code = "MalformedPolicyDocumentException"
+        raise PolicyError(fault.aws_message, fault.detail, line, column, code=code, path=fault.path) from fault
 
 
 def _document(document: Any, kind: Kind, text: str) -> Document:

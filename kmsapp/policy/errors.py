@@ -21,16 +21,18 @@ class PolicyError(Exception):
     """A text that is no valid policy of its kind.
 
     aws_message: what AWS answers. detail: a sentence that says more. line, column: from 1, where to look.
-    code: AWS's error for it, MalformedPolicyDocumentException or LimitExceededException.
+    code: AWS's error for it, MalformedPolicyDocumentException or LimitExceededException. path: of the part that is
+    wrong; empty where it is the text as a whole, or no JSON.
     """
 
-    def __init__(self, aws_message: str, detail: str, line: int, column: int, *, code: str):
+    def __init__(self, aws_message: str, detail: str, line: int, column: int, *, code: str, path: Path = ()):
         super().__init__(f"Line {line}, column {column}: {detail}")
         self.aws_message = aws_message
         self.detail = detail
         self.line = line
         self.column = column
         self.code = code
+        self.path = path
 
 
 class FaultError(Exception):

@@ -14,7 +14,7 @@ from hsmapp.models import ClusterCredential, Hsm, MaskedKey
 from hsmapp.testing import process_of, state_of, wait_until
 from kmsapp import demo
 
-FIRST, SECOND = (str(member["hsm_id"]) for member in demo.HSMS)
+FIRST, SECOND = demo.HSM_IDS
 
 
 @contextmanager

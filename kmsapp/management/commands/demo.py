@@ -11,6 +11,7 @@ from hsmapp.errors import HsmError
 from hsmapp.management.installation_command import InstallationCommand
 from hsmapp.states import CAPACITY
 from kmsapp import demo
+from kmsapp.seeding.errors import SeedingError
 
 
 class Command(InstallationCommand):
@@ -32,7 +33,7 @@ class Command(InstallationCommand):
                 self._add_cluster(str(options["hsm_type"]))
             else:
                 self._new_password(str(options["cluster_id"]))
-        except demo.DemoError as error:
+        except SeedingError as error:
             raise CommandError(str(error)) from error
         except HsmError as error:
             raise CommandError(str(error)) from error
@@ -40,7 +41,7 @@ class Command(InstallationCommand):
     def _add_cluster(self, hsm_type: str) -> None:
         try:
             cluster = demo.add_further_cluster(hsm_type)
-        except demo.DemoError as error:
+        except SeedingError as error:
             raise CommandError(f"{error} Is the server running?") from error
         folder = settings.DATA / "demo"
         self.stdout.write(f"{cluster.cluster_id} is {cluster.state} with {cluster.hsms.count()} HSMs.")

@@ -242,7 +242,9 @@ def _policy(person: Person) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": statements})
 
 
-def _filled(params: dict[str, Any], stuff: dict[str, Any], names: dict[str, str], made: dict[str, str]) -> dict[str, Any]:
+def _filled(
+    params: dict[str, Any], stuff: dict[str, Any], names: dict[str, str], made: dict[str, str]
+) -> dict[str, Any]:
     return {name: _value(value, stuff, names, made) for name, value in params.items()}
 
 

@@ -1,4 +1,4 @@
-"""Where bin/test has put the clients that are no Python packages of .venv, and how the AWS SDK for JavaScript is run."""
+"""Where bin/test has put the clients that are no packages of .venv, and how the AWS SDK for JavaScript is run."""
 
 from __future__ import annotations
 

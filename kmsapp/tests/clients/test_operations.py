@@ -92,9 +92,7 @@ def _ends(cell: Cell) -> tuple[str, ...]:
 
 
 def test_every_operation_that_is_built_has_a_row() -> None:
-    published = {
-        f"{prefix}:{name}" for prefix in SERVICES for name in service_models.service(prefix).operation_names
-    }
+    published = {f"{prefix}:{name}" for prefix in SERVICES for name in service_models.service(prefix).operation_names}
     built = {name for name in published if dispatch.is_built(name)}
     assert {rules.operation_of(cell.row) for cell in _cells()} == built
 

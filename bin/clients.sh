@@ -29,10 +29,11 @@ install_javascript() {
 
 # Ansible's modules come in a package of 50 MB that holds a hundred collections; the one with kms_key is unpacked.
 install_ansible() {
-    "$(find_python)" -m venv "$2" &&
-        "$2/bin/python" -m pip install --quiet --disable-pip-version-check -r "$1/requirements.txt" &&
-        "$2/bin/python" -m pip download --quiet --no-deps --dest "$2/download" -r "$1/collections.txt" &&
-        "$2/bin/python" "$1/unpack.py" "$2/download" "$2" &&
+    "$(find_python)" -m venv --without-pip "$2" &&
+        "$python" -m pip --python "$2" install --quiet --disable-pip-version-check -r "$1/requirements.txt" &&
+        "$python" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$2/download" \
+            -r "$1/collections.txt" &&
+        "$python" "$1/unpack.py" "$2/download" "$2" &&
         rm -rf "$2/download"
 }
 

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,16 @@ def _installed(beside: Path, pins: str) -> Path:
     return folder
 
 
-def run_javascript(environment: dict[str, str], folder: Path, *options: str) -> dict[str, bool]:
-    """Run the script's tests in one process: title -> whether it passed. folder: an empty one."""
+@dataclass(frozen=True)
+class JavascriptRun:
+    """What the script's tests have said."""
+
+    outcomes: dict[str, bool]  # title -> whether it passed
+    output: str
+
+
+def run_javascript(environment: dict[str, str], folder: Path, *options: str) -> JavascriptRun:
+    """Run the script's tests in one process. folder: an empty one. options: of node."""
     node = shutil.which("node")
     installed = installed_javascript()
     assert node is not None, "its packages are there, and Node.js is not"
@@ -53,9 +62,7 @@ def run_javascript(environment: dict[str, str], folder: Path, *options: str) -> 
         check=False,
     )
     outcomes = {title.rstrip(): word == "ok" for word, title in _TAP_LINE.findall(done.stdout)}
-    if done.returncode or not all(outcomes.values()) or not outcomes:
-        print(done.stdout, done.stderr)
-    return outcomes
+    return JavascriptRun(outcomes, done.stdout + done.stderr)
 
 
 def javascript_version() -> str:

@@ -207,6 +207,7 @@ class Casemate:
             "AWS_ACCESS_KEY_ID": who.access_key_id,
             "AWS_SECRET_ACCESS_KEY": who.secret_access_key,
             "AWS_DEFAULT_REGION": region,
+            "AWS_REGION": region,
             "AWS_CONFIG_FILE": "/dev/null",
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
             "AWS_EC2_METADATA_DISABLED": "true",

@@ -45,12 +45,14 @@ def write_aws_env(options: Options, people: Sequence[Person], region: str) -> bo
         "AWS_ENDPOINT_URL": options.url,
         "AWS_ACCESS_KEY_ID": person["access_key_id"],
         "AWS_SECRET_ACCESS_KEY": person["secret_access_key"],
-        "AWS_DEFAULT_REGION": region,
+        "AWS_DEFAULT_REGION": region,  # for boto3 and version 1 of the AWS CLI
+        "AWS_REGION": region,  # for all others: the SDKs for JavaScript, Java, Go, Rust and .NET, and the AWS CLI 2
     }
     if options.tls:
-        values["AWS_CA_BUNDLE"] = str(tls.root_path(options.data))
+        root = str(tls.root_path(options.data))
+        values |= {"AWS_CA_BUNDLE": root, "NODE_EXTRA_CA_CERTS": root}  # Node.js reads nothing of AWS's about this
     lines = [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
     # A session token of other credentials in the same shell would be sent along and refused.
-    lines.append("unset AWS_SESSION_TOKEN AWS_PROFILE AWS_REGION")
+    lines.append("unset AWS_SESSION_TOKEN AWS_PROFILE")
     write_durably(options.data / "aws.env", ("\n".join(lines) + "\n").encode())
     return True

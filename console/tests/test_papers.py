@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from kmsapp import dispatch  # noqa: F401  fills the registry
 from kmsapp.registry import OPERATIONS
 from kmsapp.testing import ROOT
 from kmsapp.tests.scorecard import page
+
+CLIENTS = ROOT / "kmsapp" / "tests" / "clients"
 
 
 def test_coverage_is_what_bin_coverage_writes() -> None:
@@ -30,10 +33,30 @@ def test_papers_name_only_files_that_are_there() -> None:
 
 def test_every_dependency_is_pinned_and_says_what_it_is_for() -> None:
     pinned = re.compile(r"[\w.-]+==[\w.]+ +# \S.*")
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    ansible = [str(path.relative_to(ROOT)) for path in (CLIENTS / "ansible").glob("*.txt")]
+    assert len(ansible) == 2
+    for name in ("requirements.txt", "requirements-dev.txt", *ansible):
         lines = [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith(("#", "-r "))]
         assert lines
         assert not [line for line in lines if not pinned.fullmatch(line)]
+
+
+def test_packages_for_node_are_pinned_by_their_digests_and_name_no_registry() -> None:
+    wanted = json.loads((CLIENTS / "javascript" / "package.json").read_text())["dependencies"]
+    locked = json.loads((CLIENTS / "javascript" / "package-lock.json").read_text())["packages"]
+    assert locked.pop("")["dependencies"] == wanted
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in wanted.values())
+    assert all("integrity" in package and "resolved" not in package for package in locked.values())
+
+
+def test_the_coverage_names_the_versions_of_the_clients_that_run() -> None:
+    text = (page.SOURCES / "clients.md").read_text()
+    pins = (ROOT / "requirements-dev.txt").read_text() + (CLIENTS / "ansible" / "requirements.txt").read_text()
+    names = ("boto3", "awscli", "aws-encryption-sdk", "aws-cryptographic-material-providers", "ansible-core")
+    versions = [version for name in names for version in re.findall(rf"^{name}==(\S+)", pins, re.MULTILINE)]
+    versions += json.loads((CLIENTS / "javascript" / "package.json").read_text())["dependencies"].values()
+    assert len(versions) > len(names)
+    assert not [version for version in versions if version not in text]
 
 
 def test_every_promise_names_its_tests_and_what_they_count() -> None:

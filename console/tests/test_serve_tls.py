@@ -25,6 +25,8 @@ from console.tests.test_serve import assert_refused, serve
 from hsmapp import clock
 from hsmapp.testing import wait_until
 from kmsapp.testing import Casemate, Server, clean_environment, served_copy
+from kmsapp.tests.clients.installed import run_javascript
+from kmsapp.tests.clients.shell import environment_of
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +72,19 @@ def test_aws_env_brings_the_aws_cli_to_https_and_has_it_trust_the_root(server: S
     assert "export AWS_ENDPOINT_URL=https://" in (server.data / "aws.env").read_text()
     assert answers["not trusted"].returncode != 0
     assert "certificate verify failed" in answers["not trusted"].stderr
+
+
+def test_aws_env_has_node_trust_the_root_too(server: Server, tmp_path: Path) -> None:
+    title, ran = "what is encrypted is decrypted, with its encryption context and no other", {}
+    trusting = environment_of(Casemate(server), tmp_path)
+    distrusting = {name: value for name, value in trusting.items() if name != "NODE_EXTRA_CA_CERTS"}
+    for name, environment in {"trusting": trusting, "distrusting": distrusting}.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        ran[name] = run_javascript(environment, folder, f"--test-name-pattern={title}")
+    assert ran["trusting"].outcomes[title], ran["trusting"].output
+    assert not ran["distrusting"].outcomes[title]
+    assert "UNABLE_TO_VERIFY_LEAF_SIGNATURE" in ran["distrusting"].output
 
 
 def test_boto3_encrypts_and_decrypts_over_tls(server: Server) -> None:

@@ -104,12 +104,11 @@ def _entry(grant: Grant, shown: dict[tuple[str, str], str]) -> dict[str, Any]:
         "GrantId": grant.grant_id,
         "CreationDate": grant.created_at,
         "IssuingAccount": grant_rules.account_arn(grant.issuing_account),
+        "Name": grant.name,  # of a grant without one, "", as AWS prints it; some clients rely on its being there
         "Operations": grant.operations,
         **_principal("Grantee", grant.grantee_principal, grant.grantee_id, shown),
         **_principal("Retiring", grant.retiring_principal, grant.retiring_id, shown),
     }
-    if grant.name:
-        entry["Name"] = grant.name
     if grant.constraints:
         entry["Constraints"] = grant.constraints
     return entry

@@ -40,7 +40,12 @@ _KEY_ID_IN_BLOB = slice(9, 25)
 class World:
     """Built once; then asked cell by cell."""
 
-    def __init__(self, casemate: Casemate):
+    def __init__(
+        self,
+        casemate: Casemate,
+        people: tuple[Person, ...] = tuple(PEOPLE.values()),
+        things: tuple[Thing, ...] = tuple(THINGS.values()),
+    ):
         self._casemate = casemate
         self._numbers = itertools.count()
         self._one_at_a_time = threading.RLock()
@@ -55,9 +60,10 @@ class World:
         }
         self._credentials["wrong signature"] = Credentials(roots[OURS].access_key_id, "w" * 40)
         self._credentials["unknown access key"] = Credentials("AKIA" + "Q" * 16, "w" * 40)
-        self._people()
-        self._clusters()
-        self._things = {thing.name: self._stuff(thing) for thing in THINGS.values()}
+        self._people(people)
+        if any(thing.exists and thing.account == THEIRS for thing in things):
+            self._clusters()
+        self._things = {thing.name: self._stuff(thing) for thing in things}
 
     def root(self, account: str, operation: str, params: dict[str, Any]) -> Answer:
         """What the account's root user is answered, who must be allowed."""
@@ -69,9 +75,9 @@ class World:
 
     # Making it
 
-    def _people(self) -> None:
+    def _people(self, people: tuple[Person, ...]) -> None:
         """Users who have a password, an access key and, if the table says so, a policy."""
-        for person in PEOPLE.values():
+        for person in people:
             if person.is_root or person.name in self._credentials:
                 continue
             name = f"matrix-{person.name.replace(' ', '-')}"
@@ -133,7 +139,7 @@ class World:
             "grant": "0" * 64,
             "grantee": self._arns["grantee"],
             "retiring principal": self._arns[RETIRES[thing.account]],
-            "some access key": self._credentials_of("key user").access_key_id,
+            "some access key": self.credentials_of("key user").access_key_id,
             "alias": f"alias/{name}",
             "key policy": document((Statement(("*",), ("kms:*",)),), self._arns),
         }
@@ -190,7 +196,7 @@ class World:
 
     # Asking
 
-    def _credentials_of(self, name: str) -> Credentials:
+    def credentials_of(self, name: str) -> Credentials:
         found = self._credentials[name]
         assert found is not None
         return found
@@ -200,19 +206,31 @@ class World:
 
     def ask(self, cell: Cell, wire: Wire) -> Answer:
         """Send the cell's request. wire: the caller's."""
+        request = REQUESTS[cell.row]
+        # What was made for one caller must not be taken away by another before that one's call.
+        alone = rules.is_allowed(cell) and (request.first or request.after)
+        with self._one_at_a_time if alone else nullcontext():
+            params, undo = self.prepared(cell)
+            answer: Answer = wire.call(rules.operation_of(cell.row), params)
+            if not answer.code:
+                undo()
+            return answer
+
+    def prepared(self, cell: Cell) -> tuple[dict[str, Any], Callable[[], None]]:
+        """The parameters of the cell's request, after what has to be done before it; and what makes up for it."""
         request, stuff = REQUESTS[cell.row], self._things[cell.thing.name if cell.thing else "shared"]
         may = rules.is_allowed(cell)
+        account = cell.thing.account if cell.thing else cell.person.account
         made: dict[str, str] = {}
         names = {} if not may else {"number": str(next(self._numbers))}
-        account = cell.thing.account if cell.thing else cell.person.account
-        # What was made for one caller must not be taken away by another before that one's call.
-        with self._one_at_a_time if may and (request.first or request.after) else nullcontext():
-            for operation, params in request.first if may else ():
-                made |= self.root(account, operation, _filled(params, stuff, names, made)).found
-            answer: Answer = wire.call(rules.operation_of(cell.row), _filled(request.params, stuff, names, made))
-            for operation, params in request.after if may and not answer.code else ():
+        for operation, params in request.first if may else ():
+            made |= self.root(account, operation, _filled(params, stuff, names, made)).found
+
+        def undo() -> None:
+            for operation, params in request.after if may else ():
                 self.root(account, operation, _filled(params, stuff, names, made))
-            return answer
+
+        return _filled(request.params, stuff, names, made), undo
 
     def without_ids(self, text: str, thing: Thing | None) -> str:
         """The text with everything that names the thing replaced."""
@@ -235,7 +253,9 @@ def _policy(person: Person) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": statements})
 
 
-def _filled(params: dict[str, Any], stuff: dict[str, Any], names: dict[str, str], made: dict[str, str]) -> Any:
+def _filled(
+    params: dict[str, Any], stuff: dict[str, Any], names: dict[str, str], made: dict[str, str]
+) -> dict[str, Any]:
     return {name: _value(value, stuff, names, made) for name, value in params.items()}
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from hsmapp import clock, epochs
 from kmsapp import demo, key_facts
+from kmsapp.condition_keys import ALIASES_PER_KEY
 from kmsapp.errors import (
     AccessDeniedException,
     InvalidMarkerException,
@@ -24,7 +25,6 @@ from kmsapp.errors import (
     ValidationException,
 )
 from kmsapp.models import Alias, AuditEvent, KmsKey
-from kmsapp.operations.aliases import ALIASES_PER_KEY
 from kmsapp.tests.people import ALICE, BOB, ELSEWHERE, MALLORY, call
 
 KEY = demo.KEY_ID

@@ -127,7 +127,7 @@ TOGETHER: dict[str, tuple[str, dict[str, Any], type[KmsError]]] = {
     "nobody who retires": ("ListRetirableGrants", {}, ValidationException),
     "a store by id and by name": (
         "DescribeCustomKeyStores",
-        {"CustomKeyStoreId": STORE, "CustomKeyStoreName": demo.KEY_STORE_NAME},
+        {"CustomKeyStoreId": STORE, "CustomKeyStoreName": "ExampleKeyStore"},
         ValidationException,
     ),
     "a store without its cluster": (

@@ -454,6 +454,15 @@ def test_an_access_key_that_nobody_has_is_as_much_work_as_a_wrong_secret(monkeyp
     assert steps(signed(key="AKIDUNKNOWN")) == steps(signed(secret=b"guess")) != []
 
 
+def test_the_content_type_need_not_be_signed_and_what_decides_must() -> None:
+    assert verify(signed(left_out=frozenset({"content-type"})), service="kms")
+    with pytest.raises(InvalidSignatureException):
+        verify(with_header("content-type", "text/plain")(signed()), service="kms")
+    for name in ("host", "x-amz-date", "x-amz-target"):
+        with pytest.raises(InvalidSignatureException, match=f"'{name}' must be a 'SignedHeader'"):
+            verify(signed(left_out=frozenset({name})), service="kms")
+
+
 # What AWS says
 
 EMPTY_BODY = b"{}"
@@ -470,11 +479,15 @@ def signed(
     secret: bytes = SECRET,
     date: str = "20150830T123600Z",
     token: str | None = None,
+    left_out: frozenset[str] = frozenset(),
     **scope: str,
 ) -> Request:
-    """A request for kms in us-west-2 that our own stages sign, so that each of its parts can be chosen."""
+    """A request for kms in us-west-2 that our own stages sign, so that each of its parts can be chosen.
+
+    left_out: headers that are sent and not signed.
+    """
     headers = HEADERS | {"x-amz-date": date} | ({} if token is None else {"x-amz-security-token": token})
-    names = tuple(sorted(headers))
+    names = tuple(sorted(headers.keys() - left_out))
     request = Request("POST", "/", "", headers, body)
     day, region, service = scope.get("day", date[:8]), scope.get("region", "us-west-2"), scope.get("service", "kms")
     terminator = scope.get("terminator", "aws4_request")

@@ -61,6 +61,8 @@ def worst(codes: list[int]) -> int:
 
 def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Tests start Python some thousand times, and the code is to be compiled once.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     failed = []
     with tempfile.NamedTemporaryFile("r", prefix="casemate-counts-") as counts:
         for name, commands in checks(sys.argv[1:], counts.name).items():

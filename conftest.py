@@ -95,6 +95,7 @@ def pytest_configure(config: pytest.Config) -> None:
     atexit.register(shutil.rmtree, settings.DATA, ignore_errors=True)
     settings.STATIC_ROOT = settings.DATA / "static"
     settings.STATIC_ROOT.mkdir()
+    settings.PASSWORD_HASHERS = ["console.testing.QuickArgon2"]
     # Hashed names need collectstatic; tests in this process read the files where they lie.
     settings.STORAGES = {
         **settings.STORAGES,

@@ -75,6 +75,8 @@ def keep(wire_calls: Path, pytest_arguments: list[str]) -> None:
 
 def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Tests start Python some thousand times, and the code is to be compiled once.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     failed = []
     with (
         tempfile.NamedTemporaryFile("r", prefix="casemate-counts-") as counts,

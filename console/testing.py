@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
+from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.test import Client
 
 from hsmapp import clock
@@ -21,6 +22,15 @@ from kmsapp.tests.clusters import cluster
 REGION = "us-west-2"
 ACCOUNT = "111122223333"
 PASSWORD = "correct horse battery"
+
+
+class QuickArgon2(Argon2PasswordHasher):
+    """argon2id at the least cost it has, for tests in this process: they try hundreds of passwords, none in earnest.
+
+    Servers that tests start hash as the settings say, and so does a test that takes the time of it.
+    """
+
+    time_cost, memory_cost, parallelism = 1, 8, 1
 
 
 def person(

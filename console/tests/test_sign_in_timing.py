@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
 from console.models import SignInAttempts
 from console.testing import ACCOUNT, PASSWORD, person
@@ -30,7 +31,8 @@ def way(**fields: str) -> Callable[[], Callable[[], object]]:
     return prepare
 
 
-def test_who_does_not_exist_is_refused_in_the_time_of_who_does() -> None:
+def test_who_does_not_exist_is_refused_in_the_time_of_who_does(settings: Settings) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]  # at its full cost
     person("alice", password=PASSWORD)
     person("erin")  # has no password: an access key alone
     dave = person("dave", password=PASSWORD)

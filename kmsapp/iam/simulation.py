@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from kmsapp import access
+from kmsapp import access, arns
 from kmsapp.call import Call
 from kmsapp.errors import InvalidInputException
 from kmsapp.iam import lists, policy_sources, recording
@@ -79,8 +79,9 @@ def simulate_principal_policy(call: Call, params: dict[str, Any]) -> dict[str, A
     arn = params["PolicySourceArn"]
     entity = _entity(call, "iam:SimulatePrincipalPolicy", arn)
     boundary = policy_sources.boundary_source(entity)
-    caller_arn = params.get("CallerArn") or arn
-    known = _known_of(entity) if caller_arn == arn else {}
+    # Who calls is the user whose policies they are. Groups and roles call nothing; a role's sessions do.
+    caller_arn = params.get("CallerArn") or (arn if isinstance(entity, User) else "")
+    known = _known_of(entity) if caller_arn in ("", arn) else {}
     return _simulate(call, params, policy_sources.identity_sources(entity), boundary, caller_arn, known)
 
 
@@ -94,7 +95,7 @@ def _entity(call: Call, action: str, arn: str) -> User | Group | Role:
                 raise kind.missing(arn.rpartition("/")[2])
             return found
     access.account(call, action, resource=arn)
-    raise InvalidInputException(f"Invalid Entity Arn: {arn} does not clearly define entity type and name.")
+    raise _no_entity(arn)
 
 
 def _known_of(entity: User | Group | Role) -> dict[str, str]:
@@ -159,6 +160,7 @@ def _prepared(
     # A boundary that is given stands in for the principal's own.
     limit = boundaries[0] if boundaries else boundary
     resource_policy, account = params.get("ResourcePolicy"), _account_of(caller_arn) or call.caller.account
+    _require_user(caller_arn)
     if resource_policy and not caller_arn:
         raise InvalidInputException("CallerArn is required with a ResourcePolicy.")
     policies = Policies(
@@ -177,6 +179,17 @@ def _prepared(
         context={**known, **_context(params.get("ContextEntries") or ())},
     )
     return _Simulation(request, policies, [source.kind for source in (*sources, *given)])
+
+
+def _require_user(caller_arn: str) -> None:
+    """Refuse a CallerArn that is no user's, as AWS documents it; the sentence is the one for a PolicySourceArn."""
+    arn = arns.parse_principal(caller_arn)
+    if caller_arn and (arn is None or arn.kind != "user"):
+        raise _no_entity(caller_arn)
+
+
+def _no_entity(arn: str) -> InvalidInputException:
+    return InvalidInputException(f"Invalid Entity Arn: {arn} does not clearly define entity type and name.")
 
 
 def _given(params: Mapping[str, Any], member: str) -> list[Source]:

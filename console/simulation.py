@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +23,6 @@ OPERATION = "console:SimulateKeyAccess"
 MOST_PAIRS = 20
 LONGEST_TEXT = 2048
 CLOCK = "%Y-%m-%dT%H:%M"
-_ARN = re.compile(r"arn:aws:(?:iam|sts)::[0-9]{12}:(?:root|(?:user|role|assumed-role|federated-user)/.+)")
 # Of the members that name a key in KMS's service model. RetireGrant is the grant's to allow, and ListAliases only
 # filters by it.
 _KEY_MEMBERS = ("KeyId", "TargetKeyId")
@@ -73,7 +71,7 @@ class Question:
     def problems(self) -> Problems:
         """What must be corrected before it can be asked."""
         problems = {
-            "id_principal": "" if _ARN.fullmatch(self.principal) else NO_PRINCIPAL,
+            "id_principal": "" if arns.parse_principal(self.principal) else NO_PRINCIPAL,
             "id_action": "" if self.action in actions() else "Choose an operation of the list.",
             "id_source_ip": "" if _is_ip(self.source_ip) else "Enter an IP address, such as 203.0.113.7.",
             "id_time": "" if not self.time or self.moment else "Enter a date and a time.",

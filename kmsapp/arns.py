@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_ROLE = re.compile(r"arn:aws:iam::([0-9]{12}):role/(?:[!-~]+/)?([\w+=,.@-]{1,64})\Z", re.ASCII)
+_NAME = r"[\w+=,.@-]{1,64}"
+_IDENTITY = re.compile(rf"arn:aws:iam::([0-9]{{12}}):(?:(user|role)/(?:[!-~]+/)?({_NAME})|root)\Z", re.ASCII)
+_SESSION = re.compile(rf"arn:aws:sts::([0-9]{{12}}):assumed-role/({_NAME})/([\w+=,.@-]{{2,64}})\Z", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -21,17 +23,28 @@ class KmsArn:
 
 
 @dataclass(frozen=True)
-class RoleArn:
-    """The parts of a role's ARN that say where to look; which path it has, the role says."""
+class PrincipalArn:
+    """The parts of the ARN of somebody who can call that say where to look; which path they have, the row says."""
 
     account: str
-    name: str
+    kind: str  # user, role, assumed-role, root
+    name: str = ""  # of the user, or of the role
+    session: str = ""  # of an assumed role
 
 
-def parse_role(text: str) -> RoleArn | None:
+def parse_principal(text: str) -> PrincipalArn | None:
+    """The parts of an ARN of a user, a role, a role's session or an account's root, or None if it is not one."""
+    if found := _SESSION.match(text):
+        return PrincipalArn(found[1], "assumed-role", found[2], found[3])
+    if found := _IDENTITY.match(text):
+        return PrincipalArn(found[1], found[2] or "root", found[3] or "")
+    return None
+
+
+def parse_role(text: str) -> PrincipalArn | None:
     """The parts of an ARN of an IAM role, or None if it is not one."""
-    found = _ROLE.match(text)
-    return RoleArn(found[1], found[2]) if found else None
+    found = parse_principal(text)
+    return found if found is not None and found.kind == "role" else None
 
 
 def parse(text: str) -> KmsArn | None:

@@ -20,6 +20,20 @@ _SESSION = re.compile(
 )
 
 
+_UNIQUE_ID = re.compile(r"A[A-Z]{3}[A-Z0-9]{1,28}\Z")
+
+
+def is_unique_id(principal: str) -> bool:
+    """Whether this has the form of a unique id, AIDA… or AROA…, as a principal that is gone is shown."""
+    return _UNIQUE_ID.match(principal) is not None
+
+
+def require_arn(principal: str) -> None:
+    """Refuse what is no ARN. Raises InvalidArnException."""
+    if not principal.startswith("arn:"):
+        raise _nobody(principal)
+
+
 def is_service(principal: str) -> bool:
     """Whether this is a service principal such as dynamodb.amazonaws.com, and no ARN."""
     return bool(principal) and not principal.startswith("arn:")

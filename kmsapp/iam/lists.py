@@ -54,6 +54,24 @@ def page_of(
     return [item for _, item in page], _ending(call, of, page[-1][0] if truncated else None)
 
 
+def page_of_numbers(
+    call: Call, params: Mapping[str, Any], total: int, cost: Callable[[int], float], most: float, *, of: str = ""
+) -> tuple[range, dict[str, Any]]:
+    """A page of the numbers below `total` that stand for a list's items, and the members IsTruncated and Marker.
+
+    It ends early when its items have cost `most` together; one at least is on it.
+    """
+    after = _after(call, params, of)
+    start = int(after) + 1 if after else 0
+    end, spent = start, 0.0
+    while end < min(total, start + _limit(params)):
+        spent += cost(end)
+        if spent > most and end > start:
+            break
+        end += 1
+    return range(start, end), _ending(call, of, str(end - 1) if end < total else None)
+
+
 def _limit(params: Mapping[str, Any]) -> int:
     return int(params.get("MaxItems") or DEFAULT_ITEMS)
 

@@ -14,14 +14,16 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
-from kmsapp import access
+from kmsapp import access, arns
 from kmsapp.call import Call
 from kmsapp.errors import InvalidInputException
 from kmsapp.iam import lists, policy_sources, recording
 from kmsapp.iam.entities import GROUP, ROLE, USER, Kind
 from kmsapp.iam.policy_sources import Source
+from kmsapp.iam.simulation_work import MOST_WORK, Work, require_size
 from kmsapp.models import Group, Role, User
 from kmsapp.policy import json_text
 from kmsapp.policy.documents import Document, Statement, parse
@@ -48,6 +50,18 @@ class _Simulation:
     policies: Policies
     kinds: Sequence[str]  # PolicySourceType of each of policies.identity; "" for one that was given with the call
 
+    @cached_property
+    def documents(self) -> list[Document]:
+        """Everything that has a say."""
+        policies = self.policies
+        named = [*policies.identity, *([policies.boundary] if policies.boundary else [])]
+        return [document for _, document in named] + ([policies.key_policy] if policies.key_policy else [])
+
+    @cached_property
+    def asked_for(self) -> dict[int, list[str]]:
+        """The condition keys and variables of each statement, by its identity."""
+        return {id(one): _context_keys([one]) for document in self.documents for one in document.statements}
+
 
 @operation("iam:SimulateCustomPolicy", read_only=True)
 def simulate_custom_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
@@ -65,8 +79,9 @@ def simulate_principal_policy(call: Call, params: dict[str, Any]) -> dict[str, A
     arn = params["PolicySourceArn"]
     entity = _entity(call, "iam:SimulatePrincipalPolicy", arn)
     boundary = policy_sources.boundary_source(entity)
-    caller_arn = params.get("CallerArn") or arn
-    known = _known_of(entity) if caller_arn == arn else {}
+    # Who calls is the user whose policies they are. Groups and roles call nothing; a role's sessions do.
+    caller_arn = params.get("CallerArn") or (arn if isinstance(entity, User) else "")
+    known = _known_of(entity) if caller_arn in ("", arn) else {}
     return _simulate(call, params, policy_sources.identity_sources(entity), boundary, caller_arn, known)
 
 
@@ -80,7 +95,7 @@ def _entity(call: Call, action: str, arn: str) -> User | Group | Role:
                 raise kind.missing(arn.rpartition("/")[2])
             return found
     access.account(call, action, resource=arn)
-    raise InvalidInputException(f"Invalid Entity Arn: {arn} does not clearly define entity type and name.")
+    raise _no_entity(arn)
 
 
 def _known_of(entity: User | Group | Role) -> dict[str, str]:
@@ -104,12 +119,20 @@ def _simulate(
 ) -> dict[str, Any]:
     _require_built(params)
     simulation = _prepared(call, params, sources, boundary, caller_arn, known)
-    tries = itertools.product(params["ActionNames"], params.get("ResourceArns") or ["*"])
-    numbered = ((f"{number:08}", one) for number, one in enumerate(tries))
+    actions, resources = params["ActionNames"], params.get("ResourceArns") or ["*"]
+    work = Work(simulation.documents, simulation.request.folded)
+
+    def one_try(number: int) -> tuple[str, str]:
+        action, resource = divmod(number, len(resources))
+        return actions[action], resources[resource]
+
     # A marker goes on in the same list of tries, so what is tried must be the same.
-    of = json.dumps([params["ActionNames"], params.get("ResourceArns")])
-    page, ending = lists.page_of(call, params, numbered, of=of)
-    return {"EvaluationResults": [_result(simulation, action, resource) for action, resource in page], **ending}
+    of = json.dumps([actions, resources])
+    total = len(actions) * len(resources)
+    page, ending = lists.page_of_numbers(
+        call, params, total, lambda number: work.of(*one_try(number)), MOST_WORK, of=of
+    )
+    return {"EvaluationResults": [_result(simulation, *one_try(number)) for number in page], **ending}
 
 
 def _require_built(params: Mapping[str, Any]) -> None:
@@ -130,11 +153,14 @@ def _prepared(
     known: Mapping[str, str],
 ) -> _Simulation:
     given, boundaries = _given(params, "PolicyInputList"), _given(params, "PermissionsBoundaryPolicyInputList")
+    texts = [source.document for source in (*sources, *given, *boundaries)]
+    require_size([*texts, params.get("ResourcePolicy") or ""])
     if len(boundaries) > 1:
         raise InvalidInputException("There can be one permissions boundary.")
     # A boundary that is given stands in for the principal's own.
     limit = boundaries[0] if boundaries else boundary
     resource_policy, account = params.get("ResourcePolicy"), _account_of(caller_arn) or call.caller.account
+    _require_user(caller_arn)
     if resource_policy and not caller_arn:
         raise InvalidInputException("CallerArn is required with a ResourcePolicy.")
     policies = Policies(
@@ -153,6 +179,17 @@ def _prepared(
         context={**known, **_context(params.get("ContextEntries") or ())},
     )
     return _Simulation(request, policies, [source.kind for source in (*sources, *given)])
+
+
+def _require_user(caller_arn: str) -> None:
+    """Refuse a CallerArn that is no user's, as AWS documents it; the sentence is the one for a PolicySourceArn."""
+    arn = arns.parse_principal(caller_arn)
+    if caller_arn and (arn is None or arn.kind != "user"):
+        raise _no_entity(caller_arn)
+
+
+def _no_entity(arn: str) -> InvalidInputException:
+    return InvalidInputException(f"Invalid Entity Arn: {arn} does not clearly define entity type and name.")
 
 
 def _given(params: Mapping[str, Any], member: str) -> list[Source]:
@@ -228,38 +265,41 @@ def _matched(simulation: _Simulation, decision: Decision) -> Iterator[dict[str, 
 
 def _statement(name: str, kind: str, statement: Statement) -> dict[str, Any]:
     """https://docs.aws.amazon.com/IAM/latest/APIReference/API_Statement.html"""
-    start, end = _extent(statement.text, statement.path)
+    start, end = _positions(statement.text)[statement.path]
     return {
         "SourcePolicyId": name,
         "SourcePolicyType": kind or None,
-        "StartPosition": _position(statement.text, start),
-        "EndPosition": _position(statement.text, end),
+        "StartPosition": start,
+        "EndPosition": end,
     }
 
 
-@functools.lru_cache(maxsize=256)
-def _extent(text: str, path: Path) -> tuple[int, int]:
-    """Where a statement begins and ends. The same one is in many results of a call."""
-    # The place of a statement without a list around it is that of the member's name.
-    start = text.index("{", json_text.offset_of(text, path))
-    _, end = json.JSONDecoder().raw_decode(text, start)
-    return start, end
+_Position = dict[str, int]
 
 
-def _position(text: str, offset: int) -> dict[str, int]:
+@functools.lru_cache(maxsize=32)
+def _positions(text: str) -> dict[Path, tuple[_Position, _Position]]:
+    """Where each statement of a policy begins and ends: all of them at once, because a walk over the text finds all."""
+    found: dict[Path, tuple[_Position, _Position]] = {}
+    for path, offset in json_text.places(text):
+        if path == ("Statement",) or (path[:1] == ("Statement",) and len(path) == 2 and isinstance(path[1], int)):
+            # The place of a statement without a list around it is that of the member's name.
+            start = text.index("{", offset)
+            _, end = json.JSONDecoder().raw_decode(text, start)
+            found[path] = _position(text, start), _position(text, end)
+    return found
+
+
+def _position(text: str, offset: int) -> _Position:
     line, column = json_text.line_and_column(text, offset)
     return {"Line": line, "Column": column}
 
 
 def _missing(simulation: _Simulation, request: Request) -> list[str]:
     """Condition keys of the statements about the action that the call gives no value for."""
-    policies = simulation.policies
-    documents = [document for _, document in policies.identity]
-    documents += [policies.boundary.document] if policies.boundary else []
-    documents += [policies.key_policy] if policies.key_policy else []
-    statements = (itertools.chain(*document.for_action(request.action)) for document in documents)
-    asked = _context_keys(itertools.chain.from_iterable(statements))
-    return [name for name in asked if name.lower() not in request.folded]
+    fitting = (one for document in simulation.documents for part in document.for_action(request.action) for one in part)
+    asked = {name.lower(): name for one in fitting for name in simulation.asked_for[id(one)]}
+    return sorted(name for lower, name in asked.items() if lower not in request.folded)
 
 
 def _context_keys(statements: Iterable[Statement]) -> list[str]:
@@ -289,5 +329,7 @@ def get_context_keys_for_principal_policy(call: Call, params: dict[str, Any]) ->
 
 
 def _keys_of(sources: Iterable[Source]) -> dict[str, Any]:
+    sources = list(sources)
+    require_size(source.document for source in sources)
     statements = (_named(source).document.statements for source in sources)
     return {"ContextKeyNames": _context_keys(itertools.chain.from_iterable(statements))}

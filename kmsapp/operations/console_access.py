@@ -10,7 +10,8 @@ import dataclasses
 import json
 from typing import Any
 
-from kmsapp import access, cross_account, grant_rules
+from kmsapp import access, arns, cross_account, grant_rules
+from kmsapp.arns import PrincipalArn
 from kmsapp.call import Call
 from kmsapp.caller import Caller
 from kmsapp.compiled_policies import compiled
@@ -113,24 +114,23 @@ def _more(params: dict[str, Any]) -> dict[str, str | tuple[str, ...]]:
 
 def _caller(asking: Caller, arn: str, params: dict[str, Any]) -> Caller:
     """Who the principal would be as a caller. Raises: ValidationException, NoSuchEntityException."""
-    parts = arn.split(":")
-    if len(parts) != 6 or parts[2] not in ("iam", "sts") or not parts[4].isdigit():
+    parts = arns.parse_principal(arn)
+    if parts is None:
         raise ValidationException(f"{arn} is not the ARN of a user, a role, a session or an account's root.")
-    account, (kind, _, name) = parts[4], parts[5].partition("/")
     anybody = Caller(
-        account=account,
+        account=parts.account,
         region=asking.region,
         principal_arn=arn,
-        principal_id=account,
+        principal_id=parts.account,
         source_ip=params.get("SourceIp") or "",
         is_secure=bool(params.get("SecureTransport", True)),
     )
-    is_own = account == asking.account
-    if kind == "root":
+    is_own = parts.account == asking.account
+    if parts.kind == "root":
         return dataclasses.replace(anybody, principal_type="Root")
-    if kind == "user":
-        return _user(anybody, name.rpartition("/")[2], must_exist=is_own)
-    return _role_session(anybody, kind, name, must_exist=is_own)
+    if parts.kind == "user":
+        return _user(anybody, parts.name, must_exist=is_own)
+    return _role_session(anybody, parts, must_exist=is_own)
 
 
 def _user(anybody: Caller, name: str, *, must_exist: bool) -> Caller:
@@ -140,21 +140,19 @@ def _user(anybody: Caller, name: str, *, must_exist: bool) -> Caller:
     return dataclasses.replace(anybody, principal_id=user.user_id if user else "", user_name=name)
 
 
-def _role_session(anybody: Caller, kind: str, name: str, *, must_exist: bool) -> Caller:
-    account, is_session = anybody.account, kind == "assumed-role"
-    if is_session:
-        role_name, _, session = name.partition("/")
-    else:
-        role_name, session = name.rpartition("/")[2], SESSION_NAME
-    role = Role.objects.filter(account_id=account, name=role_name).first()
-    if must_exist and (role is None or not (is_session or role.arn == anybody.principal_arn)):
-        raise NoSuchEntityException(f"The role with name {role_name} cannot be found.")
+def _role_session(anybody: Caller, parts: PrincipalArn, *, must_exist: bool) -> Caller:
+    session = parts.session or SESSION_NAME
+    role = Role.objects.filter(account_id=parts.account, name=parts.name).first()
+    if must_exist and (role is None or not (parts.session or role.arn == anybody.principal_arn)):
+        raise NoSuchEntityException(f"The role with name {parts.name} cannot be found.")
+    # The ARN of a session leaves its role's path out.
+    own_arn = f"arn:aws:iam::{parts.account}:role/{parts.name}" if parts.session else anybody.principal_arn
     return dataclasses.replace(
         anybody,
-        principal_arn=f"arn:aws:sts::{account}:assumed-role/{role_name}/{session}",
+        principal_arn=arns.assumed_role_arn(parts.account, parts.name, session),
         principal_id=f"{role.role_id if role else ''}:{session}",
         principal_type="AssumedRole",
-        role_arn=role.arn if role else f"arn:aws:iam::{account}:role/{name}",
+        role_arn=role.arn if role else own_arn,
     )
 
 

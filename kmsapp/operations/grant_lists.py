@@ -45,6 +45,8 @@ def list_retirable_grants(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     principal = grant_parameters.one_of(params, "RetiringPrincipal", "RetiringServicePrincipal", required=True)
     access.account(call, "kms:ListRetirableGrants", principal)
     _require_own(call, principal)
+    # By ARN alone: a unique id does not say whose account it is of.
+    grant_principals.require_arn(principal)
     rows = _of_principal(Grant.objects.filter(key__region=call.caller.region), "retiring", principal)
     return _page(rows, params, f"ListRetirableGrants {call.caller.region} {principal}")
 
@@ -68,7 +70,7 @@ def _of_principal(rows: QuerySet[Grant], role: str, principal: str) -> QuerySet[
 
     principal: an ARN, or the unique id as which a principal that is gone is shown.
     """
-    if not principal.startswith("arn:"):
+    if grant_principals.is_unique_id(principal):
         return rows.filter(**{f"{role}_id": principal})
     rows = rows.filter(**{f"{role}_id": grant_principals.unique_ids([principal])[principal]})
     if grant_principals.is_session(principal):

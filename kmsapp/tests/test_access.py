@@ -14,7 +14,7 @@ from hsmapp import clock, epochs
 from kmsapp import access, arns, demo, denials, ids
 from kmsapp.audit_reading import read_in
 from kmsapp.caller import Caller
-from kmsapp.errors import AccessDeniedException, InvalidArnException, NotFoundException
+from kmsapp.errors import AccessDeniedException, InvalidArnException, NotFoundException, ValidationException
 from kmsapp.models import AuditEvent, InlinePolicy, KmsKey, User
 from kmsapp.policy import defaults
 from kmsapp.tests.people import ALICE, BOB, CAROL, ELSEWHERE, MALLORY, call, create_key, encrypt
@@ -196,6 +196,29 @@ def test_the_simulator_knows_grants_of_grants_and_the_contexts_of_both_ends(inst
     assert simulate(arn, "ReEncryptFrom", EncryptionContext={"a": "1"})["Outcome"] == "allow"
     assert simulate(arn, "ReEncryptFrom", EncryptionContext={"a": "2"})["Outcome"] == "implicitDeny"
     assert simulate(arn, "CreateGrant")["Steps"][-1]["Kind"] == "grants"
+
+
+NO_PRINCIPALS = (
+    f"arn:aws:sts::{demo.ACCOUNT}:assumed-role/ExampleRole",
+    f"arn:aws:sts::{demo.ACCOUNT}:assumed-role/ExampleRole/",
+    f"arn:aws:iam::{demo.ACCOUNT}:assumed-role/ExampleRole/one",
+    f"arn:aws:sts::{demo.ACCOUNT}:role/ExampleRole",
+    f"arn:aws:sts::{demo.ACCOUNT}:federated-user/fay",
+    f"arn:aws:iam::{demo.ACCOUNT}:user/",
+    f"arn:aws:iam::{demo.ACCOUNT}:group/KeyUsers",
+    f"arn:aws:iam::{demo.ACCOUNT}:root/x",
+    "arn:aws:iam::1:root",
+    "bob",
+)
+
+
+def test_the_simulator_takes_principals_that_could_call(installation: Path) -> None:
+    for arn in NO_PRINCIPALS:
+        with pytest.raises(ValidationException, match="is not the ARN of a user, a role, a session"):
+            simulate(arn, "Decrypt")
+    session = f"arn:aws:sts::{demo.ACCOUNT}:assumed-role/ExampleRole/one"
+    for arn in (session, f"arn:aws:iam::{demo.ACCOUNT}:role/ExampleRole", f"arn:aws:iam::{demo.ACCOUNT}:root"):
+        assert simulate(arn, "Decrypt")["PrincipalArn"] == arn
 
 
 def test_the_simulator_does_not_read_another_accounts_policies(installation: Path) -> None:

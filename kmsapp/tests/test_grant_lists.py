@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kmsapp import ids
+from kmsapp import demo, ids
 from kmsapp.errors import AccessDeniedException, InvalidArnException, InvalidGrantIdException, KmsError
 from kmsapp.errors import ValidationException as Invalid
 from kmsapp.tests.grant_world import ACCOUNT, KEY, ROLE, create, listed, rows
@@ -54,6 +54,15 @@ REFUSED_LISTS: dict[str, tuple[str, dict[str, Any], type[KmsError]]] = {
     "no key": ("ListGrants", {}, Invalid),
     "nobody who retires": ("ListRetirableGrants", {}, Invalid),
     "no such user": ("ListRetirableGrants", {"RetiringPrincipal": f"{ACCOUNT}:user/nobody"}, InvalidArnException),
+    "no principal of any form": ("ListGrants", {"KeyId": KEY, "GranteePrincipal": "bob"}, InvalidArnException),
+    "an account by its number": ("ListGrants", {"KeyId": KEY, "GranteePrincipal": demo.ACCOUNT}, InvalidArnException),
+    "no principal of any form who retires": ("ListRetirableGrants", {"RetiringPrincipal": "bob"}, InvalidArnException),
+    "parts of an ARN": ("ListRetirableGrants", {"RetiringPrincipal": "arn:aws:iam"}, InvalidArnException),
+    "a unique id, of whatever account": (
+        "ListRetirableGrants",
+        {"RetiringPrincipal": CAROL.principal_id},
+        InvalidArnException,
+    ),
     "another account's user": (
         "ListRetirableGrants",
         {"RetiringPrincipal": CAROL.principal_arn},

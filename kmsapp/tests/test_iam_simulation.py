@@ -16,6 +16,7 @@ pytestmark = pytest.mark.django_db
 
 KEY = f"arn:aws:kms:us-west-2:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 ZOE = f"arn:aws:iam::{ACCOUNT}:user/zoe"
+STS = f"arn:aws:sts::{ACCOUNT}:assumed-role"
 
 
 @pytest.fixture(autouse=True)
@@ -189,6 +190,12 @@ def test_a_role_is_simulated_too() -> None:
     allow = policy(statement("Allow", "kms:Encrypt", condition={"ArnEquals": {"aws:PrincipalArn": arn}}))
     iam("PutRolePolicy", RoleName="Deputy", PolicyName="own", PolicyDocument=allow)
     assert decisions(principal("kms:Encrypt", source=arn)) == ["allowed"]
+    # A role does not call: with a policy of a resource there must be a user who does.
+    key_policy = policy({**statement("Deny", "kms:*"), "Principal": {"AWS": ZOE}})
+    code, message = refused(lambda: principal("kms:Encrypt", source=arn, ResourcePolicy=key_policy))
+    assert (code, message) == ("InvalidInput", "CallerArn is required with a ResourcePolicy.")
+    answer = principal("kms:Encrypt", source=arn, ResourcePolicy=key_policy, CallerArn=ZOE)
+    assert decisions(answer) == ["explicitDeny"]
 
 
 def test_results_come_in_pages() -> None:
@@ -209,6 +216,15 @@ REFUSED: dict[str, dict[str, Any]] = {
     "a context entry without a name": {"ContextEntries": [{"ContextKeyValues": ["x"]}]},
     "what is not built": {"ResourceHandlingOption": "EC2-VPC-InstanceStore"},
     "the root user": {"PolicySourceArn": f"arn:aws:iam::{ACCOUNT}:root"},
+    "a session": {"PolicySourceArn": f"{STS}/zoe/one"},
+    "a session without a name": {"PolicySourceArn": f"{STS}/zoe"},
+    "a session as IAM's": {"PolicySourceArn": f"{STS}/zoe/one".replace("sts", "iam")},
+    "a session that calls": {"CallerArn": f"{STS}/zoe/one"},
+    "a session without a name that calls": {"CallerArn": f"{STS}/zoe"},
+    "a session as IAM's that calls": {"CallerArn": f"{STS}/zoe/one".replace("sts", "iam")},
+    "a role that calls": {"CallerArn": ZOE.replace("user", "role")},
+    "the root user who calls": {"CallerArn": f"arn:aws:iam::{ACCOUNT}:root"},
+    "a name that calls": {"CallerArn": "zoe"},
     "another account's user": {"PolicySourceArn": CAROL.principal_arn},
 }
 

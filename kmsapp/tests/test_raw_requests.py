@@ -176,6 +176,26 @@ def test_no_address_method_or_content_type_leads_around_a_wrong_signature(casema
     print(f"{counts.total()} forged requests over {len(PATHS)} addresses: {dict(counts)}")
 
 
+UNSIGNED_FORMS = {
+    b"Action=GetCallerIdentity&Version=2011-06-15": "MissingAuthenticationToken",
+    b"Action=GetCallerIdentity": "InvalidAction",
+    b"Action=": "InvalidAction",
+    b"Action=GetCallerIdentity&Version=2011-06-15&Action=AssumeRole": "MalformedInput",
+    b"Action=%ff&Version=2011-06-15": "MalformedInput",
+    b"Action=\xff&Version=2011-06-15": "MalformedInput",
+}
+
+
+def test_forms_without_a_signature_are_answered_by_aws_s_names_and_by_no_page(casemate: Casemate) -> None:
+    host = ("Host", casemate.url.partition("//")[2])
+    for body, code in UNSIGNED_FORMS.items():
+        answer = send(casemate, Raw((host, ("Content-Type", FORM), ("Content-Length", str(len(body)))), body))
+        assert f"<Code>{code}</Code>".encode() in answer.body, (body, answer)
+        if body.isascii():  # the server takes no other address
+            answer = send(casemate, Raw((host,), b"", "GET", f"/?{body.decode()}"))
+            assert f"<Code>{code}</Code>".encode() in answer.body, (body, answer)
+
+
 # Presigned
 
 

@@ -42,7 +42,10 @@ WHOSE: dict[str, tuple[dict[str, Any], bool]] = {
     "an action": (environ_of(CALLER_IDENTITY, FORM), True),
     "an action of another path": (environ_of(CALLER_IDENTITY, FORM) | {"PATH_INFO": "/sign-in"}, False),
     "a form of the console": (environ_of(b"csrfmiddlewaretoken=x&Action=Delete", PLAIN_FORM), False),
-    "a form that is no UTF-8": (environ_of(b"Action=%ff&Version=\xff", PLAIN_FORM), False),
+    "a form with an action twice": (environ_of(CALLER_IDENTITY + b"&Action=AssumeRole", FORM), True),
+    "a form with an action and no version": (environ_of(b"Action=GetCallerIdentity", FORM), True),
+    "a form that is no UTF-8": (environ_of(b"Action=%ff&Version=\xff", PLAIN_FORM), True),
+    "a form without an action": (environ_of(b"Version=2011-06-15", PLAIN_FORM), False),
     "a form without a length": (environ_of(CALLER_IDENTITY, FORM) | {"CONTENT_LENGTH": ""}, True),
     "an action in the query": (GET | {"QUERY_STRING": CALLER_IDENTITY.decode()}, True),
     "an action in the query of another path": (
@@ -50,6 +53,7 @@ WHOSE: dict[str, tuple[dict[str, Any], bool]] = {
         False,
     ),
     "a presigned query": (GET | {"QUERY_STRING": "X-Amz-Signature=0"}, True),
+    "an action twice in the query": (GET | {"QUERY_STRING": "Action=a&Action=b&Version=c"}, True),
     "a query of the console": (GET | {"QUERY_STRING": "q=Action&page=2"}, False),
     "a page": (environ_of(b"", "") | {"REQUEST_METHOD": "GET"}, False),
     "another scheme of authorization": (environ_of(b"", "") | {"HTTP_AUTHORIZATION": "Bearer x"}, False),
@@ -63,7 +67,7 @@ def test_the_wire_is_told_from_the_browser(environ: dict[str, Any], expected: bo
 
 
 def test_a_form_that_is_not_the_wires_reaches_django_whole() -> None:
-    form = {"name": "x" * 5000, "Action": "Delete"}
+    form = {"name": "x" * 5000, "Action": "Delete", "csrfmiddlewaretoken": "x"}
     environ = environ_of(urlencode(form).encode(), PLAIN_FORM)
     assert not handler.is_wire(environ)
     request: HttpRequest = WSGIRequest(environ)

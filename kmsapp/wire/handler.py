@@ -34,7 +34,6 @@ from kmsapp.errors import (
     KmsError,
     KMSInternalException,
     RequestEntityTooLargeException,
-    SerializationException,
     UnknownOperationException,
 )
 from kmsapp.iam import credentials
@@ -59,6 +58,8 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 _ACCESS_KEY_ID = re.compile("[A-Za-z0-9_]{1,128}")
 
 EXPIRED = "The security token included in the request is expired"  # without a full stop, as AWS has it
+
+_OF_A_PAGE = "csrfmiddlewaretoken"  # the field that every form of the console's has
 
 _log = logging.getLogger(__name__)
 
@@ -130,11 +131,11 @@ class Exchange:
 
 
 def is_wire(environ: Environ) -> bool:
-    """Whether this is a request of AWS's API: by its target, its signature, or a form with Action and Version.
+    """Whether this is a request of AWS's API: by its target, its signature, or a form with an Action.
 
-    The query string of / can be signed (presigned), and hold the form. One in a body has to be read to know; what was
-    read is put back for Django. A page of another site could post such a form, and would get no further than its
-    missing signature.
+    A form that lacks a Version, or has something twice, is the API's too, which says so. The query string of / can be
+    signed (presigned), and hold the form. One in a body has to be read to know; what was read is put back for Django.
+    A page of another site could post such a form, and would get no further than its missing signature.
     """
     if environ.get("HTTP_X_AMZ_TARGET") is not None or environ.get("HTTP_AUTHORIZATION", "").startswith("AWS4-"):
         return True
@@ -148,8 +149,7 @@ def is_wire(environ: Environ) -> bool:
 def _has_form_in_query(environ: Environ) -> bool:
     if environ["REQUEST_METHOD"] != "GET" or "Action=" not in environ.get("QUERY_STRING", ""):
         return False
-    names = {name for name, _ in parse_qsl(_query_string(environ), keep_blank_values=True)}
-    return {b"Action", b"Version"} <= names
+    return _has_action(_query_string(environ))
 
 
 def _query_string(environ: Environ) -> bytes:
@@ -170,10 +170,13 @@ def _is_query_form(environ: Environ) -> bool:
         # Only a chunked body gets here, and Django reads nothing of a body without a length.
         return False
     environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
-    try:
-        return {"Action", "Version"} <= query.parse_form(body).keys()
-    except SerializationException:
-        return False
+    return _has_action(body)
+
+
+def _has_action(form: bytes) -> bool:
+    # Whatever the bytes are: that they are no UTF-8 is said later.
+    names = {name for name, _ in parse_qsl(form.decode("latin-1"), keep_blank_values=True, encoding="latin-1")}
+    return "Action" in names and _OF_A_PAGE not in names
 
 
 # Stages
@@ -221,9 +224,9 @@ def _discard(body: Any) -> None:
 def _choose_operation(exchange: Exchange) -> None:
     if exchange.is_query:
         exchange.fields = query.parse_form(_query_string(exchange.environ) if exchange.is_get else exchange.body)
-        service = service_models.QUERY_VERSIONS.get(exchange.fields.get("Version", ""))
-        name = exchange.fields.get("Action", "")
-        unknown = f"Could not find operation {name} for version {exchange.fields.get('Version', '')}"
+        version = exchange.fields.get("Version") or "NO_VERSION_SPECIFIED"
+        service, name = service_models.QUERY_VERSIONS.get(version), exchange.fields.get("Action", "")
+        unknown = f"Could not find operation {name} for version {version}"
     else:
         prefix, _, name = exchange.environ.get("HTTP_X_AMZ_TARGET", "").partition(".")
         service, unknown = service_models.TARGET_PREFIXES.get(prefix), ""

@@ -14,6 +14,7 @@ from console.views.identities import (
     membership,
     permissions,
     policies,
+    tags,
 )
 
 
@@ -36,6 +37,7 @@ urlpatterns: list[URLPattern] = [
     path("policies/<policy_arn:arn>/", policies.policy, name="policy"),
     path("policies/edit/<policy_arn:arn>/", policies.edit, name="policy-edit"),
     path("policies/delete/<policy_arn:arn>/", policies.delete, name="policy-delete"),
+    path("policies/tags/<policy_arn:arn>/", tags.of_policy, name="policy-tags"),
     path("policies/<slug:version>/default/<policy_arn:arn>/", policies.version_default, name="policy-version-default"),
     path("policies/<slug:version>/delete/<policy_arn:arn>/", policies.version_delete, name="policy-version-delete"),
     path("users/<str:name>/", details.user, name="user"),
@@ -67,8 +69,9 @@ urlpatterns: list[URLPattern] = [
     path("groups/<str:name>/users/<str:user>/remove/", membership.group_remove, name="group-user-remove"),
     path("roles/<str:name>/trust/", changes.trust, name="role-trust"),
     path("roles/<str:name>/edit/", changes.role_edit, name="role-edit"),
+    path("<slug:slug>/<str:name>/edit/", changes.edit, name="identity-edit"),
     path("<slug:slug>/<str:name>/delete/", changes.delete, name="identity-delete"),
-    path("<slug:slug>/<str:name>/tags/", changes.tags, name="identity-tags"),
+    path("<slug:slug>/<str:name>/tags/", tags.of_identity, name="identity-tags"),
     path("<slug:slug>/<str:name>/attach/", permissions.attach, name="identity-attach"),
     path("<slug:slug>/<str:name>/detach/", permissions.detach, name="identity-detach"),
     path("<slug:slug>/<str:name>/boundary/", permissions.boundary, name="identity-boundary"),

@@ -39,7 +39,6 @@ _TOKENS = re.compile(r"[A-Za-z0-9]{64}")
 NAMES = ("user", "key id", "store", "cluster", "access key", "policy", "loose policy", "assumed role", "key policy")
 ABSENT = {OURS: ("missing",), THEIRS: ("missing", "foreign missing")}  # account of a thing -> what it must be like
 SIGN_IN_PAGES = ("/sign-in/", "/admin/login/")  # the second leads to the first
-SENTENCE = "is not authorized to perform"
 # The console's own operations, and an address whose cells call each.
 CONSOLE_OPERATIONS = {
     "console:CreateKeyWithAlias": "console:create-key-step / review",
@@ -183,10 +182,8 @@ def outcome(answer: Any) -> str:
         return table.NO_TOKEN
     if status == 403:
         return table.REFUSED
-    if status == 404 or "NotFoundException" in text:
+    if status == 404:
         return table.MISSING
-    if SENTENCE in text:
-        return table.REFUSED
     return {405: table.NO_METHOD}.get(status, table.CORRECT if 400 <= status < 500 else str(status))
 
 

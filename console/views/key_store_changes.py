@@ -21,6 +21,7 @@ from console.forms.key_stores import FIELD_OF, LABELS, Problems, StoreForm, read
 from console.lookups import Lookups
 from console.models import KeyDraft
 from console.pages import Crumb, page
+from console.refusals import status_of
 from console.remedies import remedy
 from console.requests import ConsoleRequest, signed_in
 from console.views.drafts import address, opened
@@ -200,7 +201,7 @@ def _failure(problems: Problems | None, error: KmsError | None) -> dict[str, Any
         "wrong": [(id, LABELS[id]) for id in problems or {}],
         "error": error,
         "remedy": remedy(error.code) if error else None,
-        "status": error.status if error else 422 if problems else 200,
+        "status": status_of(error) if error else 422 if problems else 200,
     }
 
 
@@ -225,7 +226,7 @@ def delete(request: ConsoleRequest, store_id: str) -> HttpResponse:
         title=title,
         crumbs=Origin().crumbs(title, store),
         section="key-stores",
-        status=error.status if error else 422 if problems else 200,
+        status=status_of(error) if error else 422 if problems else 200,
         store=store,
         problems=problems,
         error=error,

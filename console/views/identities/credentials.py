@@ -98,7 +98,7 @@ def access_key_delete(request: ConsoleRequest, name: str, access_key_id: str) ->
         access_key_id,
         "Programs that use it stop working. You can't undo this action; to stop them for a while, deactivate the key.",
         "Delete",
-        needs_word=True,
+        is_deletion=True,
         is_refused="The access key wasn't deleted",
     )
     return ask(
@@ -165,6 +165,7 @@ def set_password(iam: Identities, name: str, password: str, *, must_change: bool
     return None
 
 
+@sensitive_post_parameters(reauthentication.FIELD)
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def password_remove(request: ConsoleRequest, name: str) -> HttpResponse:
@@ -174,6 +175,7 @@ def password_remove(request: ConsoleRequest, name: str) -> HttpResponse:
         name,
         f"{name} is signed out and can't sign in to the console until a new password is set. Access keys go on.",
         "Remove",
+        stops_others=True,
     )
     return ask(
         request,

@@ -77,6 +77,8 @@ def _tab(iam: Identities, kind: Kind, found: dict[str, Any], tab: str) -> dict[s
         return {"part": iam.part("ListAccessKeys", "AccessKeyMetadata", UserName=name), **_password(iam, name)}
     if tab == "trust":
         return {"policy": policy_text.highlighted(document(found["AssumeRolePolicyDocument"]))}
+    if tab == "tags":
+        return {"edit_tags": reverse("console:identity-tags", args=[kind.slug, name])}
     if tab == "users":
         return {"part": Part(iam.all("GetGroup", "Users", GroupName=name))}
     return {}

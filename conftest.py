@@ -20,8 +20,8 @@ from hsmapp.parent import die_with_parent
 from hsmapp.softhsm import find_module
 from hsmapp.testing import save_database
 from hsmapp.tests import faulty_module
-from kmsapp import demo
-from kmsapp.testing import Casemate, Server
+from kmsapp import demo, testing
+from kmsapp.testing import Casemate, served_copy
 from kmsapp.tests.installations import DATABASE_COPY, copy_of, in_folder
 
 # Five seconds is what a page may take on a machine that does nothing else.
@@ -99,24 +99,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def casemate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Casemate]:
-    """A running server with the demo, shared by all tests: leave its HSMs and its key store as they were found."""
-    server = Server(tmp_path_factory.mktemp("casemate") / "data", "--immediate")
-    server.start()
-    try:
-        yield Casemate(server)
-    finally:
-        server.stop()
+def stopped_server(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of a server with the demo that was stopped, for `served_copy`: nobody changes it."""
+    return testing.stopped_server(tmp_path_factory.mktemp("stopped") / "data")
 
 
 @pytest.fixture(scope="session")
-def stopped_server(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data folder of a server with the demo that was stopped: for tests that do things to a copy of their own."""
-    server = Server(tmp_path_factory.mktemp("stopped") / "data", "--immediate")
-    server.start()
-    server.stop()
-    shutil.rmtree(server.data / "run")  # sockets can't be copied
-    return server.data
+def casemate(stopped_server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Casemate]:
+    """A running server with the demo, shared by all tests: leave its HSMs and its key store as they were found."""
+    with served_copy(stopped_server, tmp_path_factory.mktemp("casemate") / "data", "--immediate") as casemate:
+        yield casemate
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,8 @@ from kmsapp.caller import Caller
 from kmsapp.errors import AccessDeniedException, NoSuchEntityException
 
 ITEMS_AT_ONCE = 1000  # the most that IAM takes for MaxItems
+# What kmsapp/operations/console_users.py has, which knows whether a user is enabled.
+OWN_OPERATIONS = ("ListUsers", "GetUser", "DisableUser", "EnableUser")
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,9 @@ class Identities:
         self.caller = caller
 
     def ask(self, operation: str, **params: Any) -> dict[str, Any]:
-        """One call of IAM. Raises: KmsError, AWS's answer."""
-        return dispatch.call(self.caller, f"iam:{operation}", params)
+        """One call of IAM, or of the console's operation about users. Raises: KmsError, AWS's answer."""
+        service = "console" if operation in OWN_OPERATIONS else "iam"
+        return dispatch.call(self.caller, f"{service}:{operation}", params)
 
     def all(self, operation: str, member: str, **params: Any) -> list[Any]:
         """Every item of a list, in IAM's order."""

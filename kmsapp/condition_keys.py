@@ -18,8 +18,8 @@ from hsmapp import clock
 from kmsapp.call import Call
 from kmsapp.caller import Caller
 from kmsapp.grant_rules import CONTEXT_MEMBER
-from kmsapp.policy.conditions import Several
-from kmsapp.policy.variables import FoldedContext
+from kmsapp.policy.conditions import Several, Unusable
+from kmsapp.policy.variables import Context, FoldedContext
 
 if TYPE_CHECKING:
     from kmsapp.key_facts import KeyFacts
@@ -60,6 +60,10 @@ _DEFAULTS = {
     "Sign": {"kms:messagetype": "RAW"},
     "Verify": {"kms:messagetype": "RAW"},
 }
+# "IAM policies only", AWS says of these: a key policy that asks for one finds it absent.
+_IN_IAM_POLICIES_ONLY = {"kms:resourcealiases"}
+# https://docs.aws.amazon.com/kms/latest/developerguide/resource-limits.html#aliases-per-key
+ALIASES_PER_KEY = 50
 # No AWS service calls on anybody's behalf here.
 _NOT_FOR_A_SERVICE = {"CreateGrant", "ListGrants", "RevokeGrant"}
 
@@ -118,6 +122,37 @@ class ConditionKeys(FoldedContext, Mapping[str, Value]):
 
     def __len__(self) -> int:
         return len(self._all())
+
+    @property
+    def of_key_policy(self) -> Context:
+        return _OfKeyPolicy(self)
+
+
+class _OfKeyPolicy(FoldedContext, Mapping[str, Value]):
+    """The condition keys of a call as its key policy is asked with them."""
+
+    def __init__(self, keys: ConditionKeys):
+        self._keys = keys
+
+    def __getitem__(self, name: str) -> Value:
+        if name in _IN_IAM_POLICIES_ONLY:
+            raise KeyError(name)
+        return self._keys[name]
+
+    @overload
+    def get(self, name: str, default: None = None, /) -> Value | None: ...
+
+    @overload
+    def get(self, name: str, default: Any, /) -> Any: ...
+
+    def get(self, name: str, default: Any = None, /) -> Any:
+        return default if name in _IN_IAM_POLICIES_ONLY else self._keys.get(name, default)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._keys if name not in _IN_IAM_POLICIES_ONLY)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def _of_caller(caller: Caller, tags: Mapping[str, str]) -> dict[str, Value]:
@@ -218,7 +253,9 @@ def of_key(key: KeyFacts) -> dict[str, Value]:
         "aws:resourceaccount": key.account,
     }
     if key.alias_names:
-        values["kms:resourcealiases"] = key.alias_names
+        # Whom such a condition allows a key with more aliases than the quota, AWS denies it.
+        is_over = len(key.alias_names) > ALIASES_PER_KEY
+        values["kms:resourcealiases"] = Unusable(key.alias_names) if is_over else key.alias_names
     if key.tags:
         values.update(_pairs("aws:resourcetag/", key.tags.items()))
     return values

@@ -1,6 +1,7 @@
 """A real server for tests: the one that bin/serve starts, on a folder and a port of its own, and its clients.
 
-`Server` starts, watches and stops it; `Casemate` is what tests use of one that answers. Fixtures are in conftest.py.
+`Server` starts, watches and stops it; `Casemate` is what tests use of one that answers; by `served_copy` most of them
+come by one of their own. Fixtures are in conftest.py.
 Whatever a server starts dies with the tests, however they end.
 """
 
@@ -9,13 +10,14 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,6 +31,7 @@ from hsmapp.parent import die_with_parent
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_ACCOUNT = "111122223333"
 REGION = "us-west-2"
+DEMO_HSMS = 2
 ROOT_USER = "<root>"  # in credentials.json
 LOWEST_PORT = 10_000
 START_SECONDS = 90.0
@@ -246,6 +249,38 @@ class Casemate:
         if len(found) != 1:
             raise LookupError(f"{len(found)} processes of {hsm_id}")
         return found[0]
+
+
+def stopped_server(data: Path) -> Path:
+    """Start a server with the demo on a new data folder and stop it; return the folder."""
+    server = Server(data, "--immediate")
+    server.start()
+    server.stop()
+    return data
+
+
+def copy_data(stopped: Path, data: Path) -> None:
+    """Copy the data folder of a server that was stopped; sockets can't be copied."""
+    shutil.copytree(stopped, data, ignore=shutil.ignore_patterns("run"))
+
+
+@contextmanager
+def served_copy(
+    stopped: Path, data: Path, *options: str, environment: Mapping[str, str] | None = None
+) -> Iterator[Casemate]:
+    """A server on a copy of the data folder of one that was stopped, until the end of the block.
+
+    Most of a first start is the work of making the demo, which its own tests look at (console/tests/test_serve.py).
+    """
+    copy_data(stopped, data)
+    server = Server(data, *options, environment=environment)
+    server.start()
+    try:
+        casemate = Casemate(server)
+        casemate.wait_for_hsms(DEMO_HSMS)  # it answers as soon as one of them serves
+        yield casemate
+    finally:
+        server.stop()
 
 
 def descendants(pid: int) -> list[int]:

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, expect
 
 from console.tests import walk
 from console.tests.test_browser_walk import open_page
-from kmsapp.testing import Casemate, Server
+from kmsapp.testing import Casemate, served_copy
 
 GOOD_PASSWORD = "Correct-horse-7"
 WRONG_POLICY = '{\n  "Version": "2012-10-17",\n  "Statement": [\n    {\n      "Effect": "Alow"\n    }\n  ]\n}'
@@ -39,13 +39,9 @@ NARROW = {"viewport": {"width": 400, "height": 800}}
 
 
 @pytest.fixture(scope="module")
-def own_casemate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Casemate]:
-    server = Server(tmp_path_factory.mktemp("identities") / "data", "--immediate")
-    server.start()
-    try:
-        yield Casemate(server)
-    finally:
-        server.stop()
+def own_casemate(stopped_server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Casemate]:
+    with served_copy(stopped_server, tmp_path_factory.mktemp("identities") / "data", "--immediate") as casemate:
+        yield casemate
 
 
 @pytest.fixture(params=[True, False], ids=["with JavaScript", "without JavaScript"])

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, expect
 
 from console.tests import walk
 from console.tests.test_browser_walk import open_page
-from kmsapp.testing import Casemate, Server
+from kmsapp.testing import Casemate, served_copy
 from kmsapp.tests.further_cluster import FurtherCluster
 from kmsapp.tests.refusals import refusal
 
@@ -22,13 +23,9 @@ CONNECT_MILLISECONDS = 30_000  # a transition of 3 s, a round of jobs and a poll
 
 
 @pytest.fixture(scope="module")
-def own_casemate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Casemate]:
-    server = Server(tmp_path_factory.mktemp("key-stores") / "data")
-    server.start()
-    try:
-        yield Casemate(server)
-    finally:
-        server.stop()
+def own_casemate(stopped_server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Casemate]:
+    with served_copy(stopped_server, tmp_path_factory.mktemp("key-stores") / "data") as casemate:
+        yield casemate
 
 
 def row(watched: walk.Watched, name: str) -> Locator:

@@ -6,26 +6,23 @@ On a server of its own, which asks each time: CASEMATE_PROOF_MINUTES is 0.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from console.tests import walk
 from console.tests.test_browser_walk import open_page
-from kmsapp.testing import Casemate, Server
+from kmsapp.testing import Casemate, served_copy
 
 NEW = "Battery staple 2"
 
 
 @pytest.fixture(scope="module")
-def own_casemate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Casemate]:
-    environment = {"CASEMATE_PROOF_MINUTES": "0"}
-    server = Server(tmp_path_factory.mktemp("passwords") / "data", "--immediate", environment=environment)
-    server.start()
-    try:
-        yield Casemate(server)
-    finally:
-        server.stop()
+def own_casemate(stopped_server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Casemate]:
+    data, asks_always = tmp_path_factory.mktemp("passwords") / "data", {"CASEMATE_PROOF_MINUTES": "0"}
+    with served_copy(stopped_server, data, "--immediate", environment=asks_always) as casemate:
+        yield casemate
 
 
 @pytest.fixture(params=[True, False], ids=["JavaScript", "no JavaScript"])

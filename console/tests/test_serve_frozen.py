@@ -27,15 +27,13 @@ from console.serving.troubles import TroubleNote, read
 from hsmapp import heartbeat
 from hsmapp.sealing import Keyring
 from hsmapp.testing import wait_until
-from kmsapp.testing import Casemate, Server, command_line, descendants
+from kmsapp.testing import Casemate, Server, command_line, descendants, served_copy
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("frozen") / "data", "--immediate")
-    server.start()
-    yield server
-    server.stop()
+def server(stopped_server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with served_copy(stopped_server, tmp_path_factory.mktemp("frozen") / "data", "--immediate") as casemate:
+        yield casemate.server
 
 
 def process_of(server: Server, kind: str) -> int:

@@ -24,15 +24,13 @@ from console.serving.options import parse
 from console.tests.test_serve import assert_refused, serve
 from hsmapp import clock
 from hsmapp.testing import wait_until
-from kmsapp.testing import Casemate, Server, clean_environment
+from kmsapp.testing import Casemate, Server, clean_environment, served_copy
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("tls") / "data", "--tls", "--immediate")
-    server.start()
-    yield server
-    server.stop()
+def server(stopped_server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with served_copy(stopped_server, tmp_path_factory.mktemp("tls") / "data", "--tls", "--immediate") as casemate:
+        yield casemate.server
 
 
 def shown_certificate(server: Server) -> x509.Certificate:

@@ -8,6 +8,8 @@ from django.test import Client
 
 from console.testing import ACCOUNT, PASSWORD, MovedClock, person, signed_in_client
 from hsmapp import clock
+from kmsapp import dispatch
+from kmsapp.caller import Caller
 from kmsapp.models import User
 
 pytestmark = pytest.mark.django_db
@@ -127,6 +129,16 @@ def test_sessions_of_people_who_are_switched_off_end_at_once_and_for_good(alice:
         alice.save()
         assert not is_signed_in(client), "the session does not come back with its user"
         assert client.post("/sign-in/", FORM).status_code == 302
+
+
+def test_a_session_ends_even_if_its_user_was_disabled_only_for_a_moment(alice: User) -> None:
+    administrator = person("dora", account=ACCOUNT)
+    caller = Caller(ACCOUNT, "us-west-2", administrator.arn, administrator.user_id, "dora")
+    client = signed_in_client(alice)
+    for operation in ("DisableUser", "EnableUser"):
+        dispatch.call(caller, f"console:{operation}", {"UserName": "alice"})
+    assert not is_signed_in(client)
+    assert client.post("/sign-in/", FORM).status_code == 302
 
 
 def test_every_cookie_is_for_http_alone_and_for_this_site(alice: User) -> None:

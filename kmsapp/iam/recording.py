@@ -30,7 +30,8 @@ def response(call: Call, answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _operation(call: Call) -> Operation:
-    return service_models.service(call.service).operation(call.operation)
+    service, _, name = call.recorded_as.partition(":")
+    return service_models.service(service).operation(name)
 
 
 def _spelled(value: Any, shape: Shape) -> Any:

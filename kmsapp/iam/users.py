@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from hsmapp import clock
@@ -69,6 +70,11 @@ def get_user(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 @operation("iam:ListUsers", read_only=True)
 def list_users(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListUsers.html"""
+    return listed(call, params, entry)
+
+
+def listed(call: Call, params: dict[str, Any], entry: Callable[[User], dict[str, Any]]) -> dict[str, Any]:
+    """A page of the account's users, each as `entry` has it."""
     recording.note(call, params)
     prefix = params.get("PathPrefix") or "/"
     access.account(call, "iam:ListUsers", resource=USER.arn(call, prefix, ""))

@@ -59,7 +59,9 @@ class User(RaisesEpoch, AbstractBaseUser):
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="users")
     user_name = models.CharField(max_length=64, blank=True)
     path = models.CharField(max_length=512, default="/")
-    is_active = models.BooleanField(default=True)
+    is_active = models.BooleanField(default=True)  # False: disabled
+    # When a disabled user was last enabled again; sessions from before are over.
+    enabled_at = models.DateTimeField(null=True, blank=True)
     is_staff = models.BooleanField(default=False)
     is_root = models.BooleanField(default=False)
     created_at = models.DateTimeField()
@@ -103,6 +105,11 @@ class User(RaisesEpoch, AbstractBaseUser):
 
     def account_of_row(self) -> str:
         return self.account_id
+
+    def get_session_auth_hash(self) -> str:
+        """What a browser's session is begun with; Django ends it when this says another thing."""
+        own = super().get_session_auth_hash()
+        return f"{own} {self.enabled_at.timestamp()}" if self.enabled_at else own
 
     # Django admin asks these. Staff may look at everything of the admin; what they may *do* is decided by
     # kmsapp.access when an action goes through dispatch.

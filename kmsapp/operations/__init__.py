@@ -24,6 +24,7 @@ MODULES = (
     "kmsapp.operations.console_key_stores",
     "kmsapp.operations.console_findings",
     "kmsapp.operations.console_access",
+    "kmsapp.operations.console_users",
     "kmsapp.iam.sts",
     "kmsapp.iam.assume_role",
     "kmsapp.iam.users",

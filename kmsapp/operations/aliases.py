@@ -12,13 +12,13 @@ from hsmapp.models import KeyIntent
 from hsmapp.states import IntentState
 from kmsapp import access, arns, key_states, paging
 from kmsapp.call import Call
+from kmsapp.condition_keys import ALIASES_PER_KEY
 from kmsapp.errors import AlreadyExistsException, LimitExceededException, NotAuthorizedException, ValidationException
 from kmsapp.models import Alias, KmsKey
 from kmsapp.registry import operation
 
 LIST_ALIASES_DEFAULT = 50
 LIST_ALIASES_MOST = 100
-ALIASES_PER_KEY = 50
 _NAME = re.compile(r"alias/[a-zA-Z0-9/_-]+\Z")
 
 

@@ -36,6 +36,12 @@ class Several(tuple[str, ...]):
     __slots__ = ()
 
 
+class Unusable(tuple[str, ...]):
+    """Values that no Allow may rest on: a set operator holds in a Deny, whatever they are, and in no Allow."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Condition:
     """One key under one operator."""
@@ -357,7 +363,7 @@ class _Operator:
         if self.is_null:
             return _null(key, texts)
         if self.quantifier:
-            return self._of_several(key, fits)
+            return self._of_several(key, fits, is_denial)
         return self._of_one(key, fits, is_denial)
 
     def _of_one(self, key: str, fits: _Fits, is_denial: bool) -> Holds:
@@ -376,7 +382,7 @@ class _Operator:
 
         return holds
 
-    def _of_several(self, key: str, fits: _Fits) -> Holds:
+    def _of_several(self, key: str, fits: _Fits, is_denial: bool) -> Holds:
         negated, of_all = self.negated, self.quantifier == "ForAllValues"
         # Without a value ForAllValues holds and ForAnyValue does not, whether negated or not.
         without = of_all or self.if_exists
@@ -384,6 +390,8 @@ class _Operator:
         def holds(context: Context) -> bool:
             value = context.get(key)
             values = (value,) if isinstance(value, str) else value
+            if isinstance(values, Unusable):
+                return is_denial
             if not values or not any(values):
                 return without  # empty texts are a "null data set", as none are
             for one in values:

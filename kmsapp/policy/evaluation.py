@@ -84,6 +84,12 @@ class Request:
                 folded[name] = value
         return folded
 
+    @cached_property
+    def of_key_policy(self) -> Context:
+        """The context that statements of the key policy are asked with."""
+        context = self.folded
+        return context.of_key_policy if isinstance(context, FoldedContext) else context
+
     @property
     def is_root(self) -> bool:
         return self.principal_arn == f"arn:aws:iam::{self.principal_account}:root"
@@ -214,7 +220,7 @@ def _denial(request: Request, policies: Policies, caller: Names) -> Hit | None:
     action, resource, context = request.action, request.resource, request.folded
     if policies.key_policy is not None:
         for statement in policies.key_policy.for_action(action)[0]:
-            if is_denied_to(statement, caller, policies) and statement.holds(resource, context):
+            if is_denied_to(statement, caller, policies) and statement.holds(resource, request.of_key_policy):
                 return Hit(_RESOURCE, KEY_POLICY, statement)
     for policy_type, named in _others(policies):
         for name, document in named:
@@ -246,7 +252,7 @@ def _key_policy(request: Request, policies: Policies, caller: Names) -> tuple[Gr
     best, hit = NONE, None
     if policies.key_policy is None:
         return best, hit
-    resource, context = request.resource, request.folded
+    resource, context = request.resource, request.of_key_policy
     for statement in policies.key_policy.for_action(request.action)[1]:
         assert statement.principals is not None  # noqa: S101 # of a key policy
         grade = statement.principals.grade(caller)

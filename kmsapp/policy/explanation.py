@@ -200,9 +200,10 @@ def why_not(decision: Decision, statement: Statement, policy_type: PolicyType) -
         return "another action"
     if policy_type is PolicyType.RESOURCE and not _is_named(decision, statement):
         return "another principal"
-    if statement.covers is not None and not statement.covers(request.resource, request.folded):
+    context = request.of_key_policy if policy_type is PolicyType.RESOURCE else request.folded
+    if statement.covers is not None and not statement.covers(request.resource, context):
         return "another resource"
-    failing = [one for one in statement.conditions if not one.holds(request.folded)]
+    failing = [one for one in statement.conditions if not one.holds(context)]
     return ", ".join(f"condition {one.operator} on {one.key} is not met" for one in failing)
 
 

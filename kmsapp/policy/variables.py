@@ -22,6 +22,11 @@ class FoldedContext:
     No abstract base class: whether something is one of those takes a function of Python's to find out.
     """
 
+    @property
+    def of_key_policy(self) -> Context:
+        """What the key policy is asked with: without the condition keys that work in IAM policies only."""
+        raise NotImplementedError
+
 
 _VARIABLE = re.compile(r"\$\{(?:([*?$])|([^{}$,']+)(?:,\s*'([^']*)')?)\}")
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kmsapp.testing import ROOT, Casemate, Server, clean_environment
+from kmsapp.testing import ROOT, Casemate, Server, clean_environment, served_copy
 from kmsapp.tests.token_copies import HSMS, TokenCopy, copy_token
 
 STORE = "cks-1234567890abcdef0"
@@ -69,18 +69,14 @@ def surroundings(data: Path) -> dict[str, Any]:
     return {"env": {**clean_environment(), "CASEMATE_DATA": str(data)}, "cwd": ROOT}
 
 
-def make_past(folder: Path) -> Past:
-    server = Server(folder / "data", "--immediate")
-    server.start()
-    try:
-        casemate = Casemate(server)
+def make_past(stopped: Path, folder: Path) -> Past:
+    """stopped: the data folder of a server that was stopped."""
+    with served_copy(stopped, folder / "data", "--immediate") as casemate:
         t0 = _moment(casemate, folder / "t0", {}, keys=6)
         done = _operations(casemate, list(t0.sealed))
         t1 = _moment(casemate, folder / "t1", t0.sealed, keys=8)
         print(f"T1 is {done + 2 * 8} operations after T0")
-    finally:
-        server.stop()
-    return Past(server.data, t0, t1)
+    return Past(folder / "data", t0, t1)
 
 
 def _moment(casemate: Casemate, folder: Path, before: dict[str, tuple[bytes, bytes]], *, keys: int) -> Moment:

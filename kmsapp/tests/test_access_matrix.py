@@ -18,7 +18,7 @@ import pytest
 
 from kmsapp import cross_account, dispatch  # noqa: F401  dispatch fills the registry
 from kmsapp.registry import OPERATIONS
-from kmsapp.testing import Casemate, Server
+from kmsapp.testing import Casemate, served_copy
 from kmsapp.tests import access_matrix_rules as rules
 from kmsapp.tests.access_matrix_requests import REQUESTS
 from kmsapp.tests.access_matrix_rules import PEOPLE, RULES, SUCCESS, THINGS, Cell
@@ -32,14 +32,10 @@ Answers = dict[Cell, Answer]
 
 
 @pytest.fixture(scope="module")
-def casemate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Casemate]:
+def casemate(stopped_server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Casemate]:
     """A server of its own: the matrix leaves much behind."""
-    server = Server(tmp_path_factory.mktemp("matrix") / "data", "--immediate")
-    server.start()
-    try:
-        yield Casemate(server)
-    finally:
-        server.stop()
+    with served_copy(stopped_server, tmp_path_factory.mktemp("matrix") / "data", "--immediate") as casemate:
+        yield casemate
 
 
 @pytest.fixture(scope="module")

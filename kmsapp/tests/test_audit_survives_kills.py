@@ -16,12 +16,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from kmsapp.testing import Casemate, Server
+from kmsapp.testing import Casemate, served_copy
 from kmsapp.tests.remains import query
 
 STORE = "cks-1234567890abcdef0"
@@ -31,14 +32,10 @@ THREADS = 3
 
 
 @pytest.fixture(scope="module")
-def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Casemate]:
+def victim(stopped_server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Casemate]:
     """A server of this test's own."""
-    server = Server(tmp_path_factory.mktemp("victim") / "data", "--immediate")
-    server.start()
-    try:
-        yield Casemate(server)
-    finally:
-        server.stop()
+    with served_copy(stopped_server, tmp_path_factory.mktemp("victim") / "data", "--immediate") as casemate:
+        yield casemate
 
 
 @dataclass

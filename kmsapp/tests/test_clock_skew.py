@@ -8,7 +8,6 @@ built yet.
 from __future__ import annotations
 
 import datetime
-import shutil
 import struct
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from typing import Any
 import pytest
 
 from hsmapp.tests import c_compiler
-from kmsapp.testing import Casemate, Server
+from kmsapp.testing import Casemate, served_copy
 from kmsapp.tests.crash.makers import STORE
 from kmsapp.tests.remains import query
 from kmsapp.tests.signed_http import post
@@ -58,13 +57,10 @@ def clock(tmp_path_factory: pytest.TempPathFactory) -> Clock:
 
 @pytest.fixture(scope="module")
 def casemate(stopped_server: Path, clock: Clock) -> Iterator[Casemate]:
-    data = clock.file.parent / "data"
-    shutil.copytree(stopped_server, data)
     library = c_compiler.build(SOURCE, clock.file.parent, OFFSET=clock.file)
-    server = Server(data, "--immediate", environment={"LD_PRELOAD": str(library), "TZ": ZONE})
-    server.start()
-    yield Casemate(server)
-    server.stop()
+    environment = {"LD_PRELOAD": str(library), "TZ": ZONE}
+    with served_copy(stopped_server, clock.file.parent / "data", "--immediate", environment=environment) as casemate:
+        yield casemate
 
 
 def now() -> datetime.datetime:

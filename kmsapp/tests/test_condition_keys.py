@@ -188,6 +188,13 @@ CASES: dict[str, Case] = {
         describe(key=OTHER_KEY),
         IN_IAM_POLICY,
     ),
+    # "IAM policies only", as AWS has it.
+    "kms:ResourceAliases in a key policy": Case(
+        where("Null", "kms:ResourceAliases", "true"),
+        describe(),
+        describe(),
+        or_else=where("ForAnyValue:StringEquals", "kms:ResourceAliases", ALIAS),
+    ),
     "kms:KeyOrigin": by("kms:KeyOrigin", "AWS_CLOUDHSM", "AWS_KMS", describe()),
     "kms:KeyOrigin at creation": by("kms:KeyOrigin", "AWS_CLOUDHSM", "AWS_KMS", create(), where=IN_IAM_POLICY),
     "kms:KeySpec": by("kms:KeySpec", "SYMMETRIC_DEFAULT", "RSA_2048", describe()),

@@ -17,14 +17,14 @@ KILLS = int(os.environ.get("CASEMATE_KILLS", "50"))
 EACH = 5
 
 
-def test_no_acknowledged_key_is_lost_and_nothing_half_made_stays(tmp_path: Path) -> None:
-    report = kill_under_create_key(tmp_path, kills=KILLS, each=EACH)
+def test_no_acknowledged_key_is_lost_and_nothing_half_made_stays(stopped_server: Path, tmp_path: Path) -> None:
+    report = kill_under_create_key(stopped_server, tmp_path, kills=KILLS, each=EACH)
     print("R1:", *report.lines(), sep="\n")
     assert sum(report.struck.kills.values()) >= KILLS
     assert all(report.struck.in_step(step) >= EACH for step in CREATE_KEY)
 
 
-def test_a_store_connects_again_after_every_kill(tmp_path: Path) -> None:
-    report = kill_under_connect(tmp_path, kills=KILLS // 4)
+def test_a_store_connects_again_after_every_kill(stopped_server: Path, tmp_path: Path) -> None:
+    report = kill_under_connect(stopped_server, tmp_path, kills=KILLS // 4)
     print("ConnectCustomKeyStore:", *report.lines(), sep="\n")
     assert len(report.seconds) == KILLS // 4

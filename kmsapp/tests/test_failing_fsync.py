@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from hsmapp.tests import c_compiler
-from kmsapp.testing import Casemate, Server
+from kmsapp.testing import Casemate, served_copy
 from kmsapp.tests.mixed_calls import INTERNAL, MixedCalls, works
 from kmsapp.tests.remains import remains
 from kmsapp.tests.token_copies import HSMS
@@ -40,13 +39,9 @@ def order(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def casemate(stopped_server: Path, order: Path) -> Iterator[Casemate]:
-    data = order.parent / "data"
-    shutil.copytree(stopped_server, data)
-    library = c_compiler.build(SOURCE, order.parent, ORDER=order)
-    server = Server(data, "--immediate", environment={"LD_PRELOAD": str(library)})
-    server.start()
-    yield Casemate(server)
-    server.stop()
+    preload = {"LD_PRELOAD": str(c_compiler.build(SOURCE, order.parent, ORDER=order))}
+    with served_copy(stopped_server, order.parent / "data", "--immediate", environment=preload) as casemate:
+        yield casemate
 
 
 @contextmanager

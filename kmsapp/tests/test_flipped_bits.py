@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-from kmsapp.testing import Casemate, Server
+from kmsapp.testing import Casemate, served_copy
 from kmsapp.tests.flipped_bits import flip_all, make_keys
 from kmsapp.tests.token_copies import HSMS
 
@@ -23,14 +24,9 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    server = Server(tmp_path_factory.mktemp("flips") / "data", "--immediate")
-    server.start()
-    try:
-        casemate = Casemate(server)
+def world(stopped_server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with served_copy(stopped_server, tmp_path_factory.mktemp("flips") / "data", "--immediate") as casemate:
         yield World(casemate, make_keys(casemate, KEYS))
-    finally:
-        server.stop()
 
 
 @pytest.mark.parametrize(("hsm_id", "where"), [(HSMS[0], "value"), (HSMS[1], "file")])

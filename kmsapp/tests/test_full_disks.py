@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from kmsapp import service_models
-from kmsapp.testing import Casemate, Server
+from kmsapp.testing import Casemate, Server, copy_data
 from kmsapp.tests.mixed_calls import INTERNAL, MixedCalls, works
 from kmsapp.tests.small_disk import filled, small_disk
 from kmsapp.tests.token_copies import HSMS
@@ -29,7 +29,7 @@ MIB = {HSM_FOLDER: 2, DATABASE_FOLDER: 16, AUDIT_FOLDER: 2, LOG_FOLDER: 4}
 def casemate(stopped_server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Casemate]:
     """A server of which token, database and audit files have a small disk each."""
     data = tmp_path_factory.mktemp("full disks") / "data"
-    shutil.copytree(stopped_server, data)
+    copy_data(stopped_server, data)
     with ExitStack() as stack:
         for name, mib in MIB.items():
             stack.enter_context(small_disk(data / name, mib=mib))

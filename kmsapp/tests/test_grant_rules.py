@@ -60,7 +60,7 @@ def found(cell: Cell) -> str:
     constraints = {} if cell.constraint == "none" else {cell.constraint: CONSTRAINED}
     given = grant(CALLERS["grantee"].principal_arn, "AIDAFIRST", **constraints)
     if cell.token in ("retired", "revoked"):
-        return INVALID_TOKEN  # decided where tokens are opened: test_grants.py and test_grant_calls.py
+        return INVALID_TOKEN  # decided where tokens are opened: test_grant_tokens.py and test_grant_calls.py
     if cell.operation == "RetireGrant":
         return ALLOWED if grant_rules.may_retire(given, caller) else DENIED
     allowed = grant_rules.allows(given, caller, cell.operation, CONTEXTS[cell.context])

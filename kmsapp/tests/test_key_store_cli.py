@@ -9,21 +9,17 @@ from typing import Any
 
 import pytest
 
-from kmsapp.testing import Casemate, Server
+from kmsapp.testing import Casemate, served_copy
 from kmsapp.tests.further_cluster import FurtherCluster
 
 WRONG_PASSWORD = "Wrong1Password"
 
 
 @pytest.fixture(scope="module")
-def own_casemate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Casemate]:
+def own_casemate(stopped_server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Casemate]:
     """A server of this test's own: its cluster is bound for good once keys are in it."""
-    server = Server(tmp_path_factory.mktemp("cli") / "data", "--immediate")
-    server.start()
-    try:
-        yield Casemate(server)
-    finally:
-        server.stop()
+    with served_copy(stopped_server, tmp_path_factory.mktemp("cli") / "data", "--immediate") as casemate:
+        yield casemate
 
 
 class Cli:

@@ -17,8 +17,8 @@ from kmsapp.caller import Caller
 from kmsapp.errors import LimitExceededException
 from kmsapp.models import Grant, KmsKey
 from kmsapp.operations.grants import GRANTS_PER_KEY
+from kmsapp.tests.grant_world import KEY, create, rows
 from kmsapp.tests.people import BOB, MALLORY, call
-from kmsapp.tests.test_grants import KEY, create, rows
 
 __all__ = ["rows"]
 HOLDER = "AIDAHOLDER"

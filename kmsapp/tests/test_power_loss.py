@@ -6,14 +6,13 @@ takes of them is made again from the masked key, which needs the masking key: it
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from hsmapp.tests.device_process import DeviceProcess, ask
-from kmsapp.testing import Casemate, Server
+from kmsapp.testing import Casemate, served_copy
 from kmsapp.tests.crash.makers import STORE
 from kmsapp.tests.system_calls import Call, traced
 from kmsapp.tests.token_copies import HSMS
@@ -24,11 +23,8 @@ WAL = "casemate.sqlite3-wal"
 
 @pytest.fixture
 def casemate(stopped_server: Path, tmp_path: Path) -> Iterator[Casemate]:
-    shutil.copytree(stopped_server, tmp_path / "data")
-    server = Server(tmp_path / "data", "--immediate", "--workers", "1")
-    server.start()
-    yield Casemate(server)
-    server.stop()
+    with served_copy(stopped_server, tmp_path / "data", "--immediate", "--workers", "1") as casemate:
+        yield casemate
 
 
 def first(calls: list[Call], is_it: Callable[[Call], bool]) -> int:

@@ -37,8 +37,8 @@ KILLS = int(os.environ.get("CASEMATE_RESTORE_KILLS", "6"))
 
 
 @pytest.fixture(scope="module")
-def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
-    return make_past(tmp_path_factory.mktemp("past"))
+def past(stopped_server: Path, tmp_path_factory: pytest.TempPathFactory) -> Past:
+    return make_past(stopped_server, tmp_path_factory.mktemp("past"))
 
 
 def restored(data: Path, backup: Path, *options: str | Path) -> str:

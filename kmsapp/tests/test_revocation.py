@@ -14,10 +14,11 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
-from kmsapp.testing import Casemate, Server
+from kmsapp.testing import Casemate, served_copy
 from kmsapp.tests.revocations import KINDS, Revocable
 from kmsapp.tests.wire_world import World
 from kmsapp.tests.worker_lines import Line, open_lines
@@ -83,13 +84,10 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def four_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Casemate]:
-    server = Server(tmp_path_factory.mktemp("four") / "data", "--immediate", "--workers", str(WORKERS))
-    server.start()
-    try:
-        yield Casemate(server)
-    finally:
-        server.stop()
+def four_workers(stopped_server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Casemate]:
+    data = tmp_path_factory.mktemp("four") / "data"
+    with served_copy(stopped_server, data, "--immediate", "--workers", str(WORKERS)) as casemate:
+        yield casemate
 
 
 def take_away(revocable: Revocable, lines: list[Line], world: World) -> Outcome:

@@ -9,7 +9,6 @@ import itertools
 import os
 import random
 import secrets
-import shutil
 import signal
 import sqlite3
 import threading
@@ -25,7 +24,7 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from kmsapp import service_models
-from kmsapp.testing import Casemate, Server
+from kmsapp.testing import Casemate, served_copy
 from kmsapp.tests.crash.makers import STORE, Made, encrypt_first
 from kmsapp.tests.crash.truths import assert_nothing_is_lost
 from kmsapp.tests.crash.victims import VICTIMS
@@ -40,11 +39,8 @@ MIX = ("TagResource", "CreateAlias", "CreateKey", "TagResource", "UpdateCustomKe
 
 @pytest.fixture
 def casemate(stopped_server: Path, tmp_path: Path) -> Iterator[Casemate]:
-    shutil.copytree(stopped_server, tmp_path / "data")
-    server = Server(tmp_path / "data", "--immediate")
-    server.start()
-    yield Casemate(server)
-    server.stop()
+    with served_copy(stopped_server, tmp_path / "data", "--immediate") as casemate:
+        yield casemate
 
 
 @dataclass

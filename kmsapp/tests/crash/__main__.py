@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from hsmapp.softhsm import find_module
+from kmsapp.testing import stopped_server
 from kmsapp.tests.crash.connect import kill_under_connect
 from kmsapp.tests.crash.create_key import kill_under_create_key
 
@@ -25,10 +26,11 @@ def main() -> int:
     os.environ.setdefault("SOFTHSM2_MODULE", str(find_module(Path(sys.prefix))))
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="casemate-crash-") as folder:
+        stopped = stopped_server(Path(folder) / "stopped")
         if given.call == "CreateKey":
-            lines = kill_under_create_key(Path(folder), kills=given.count, each=given.each).lines()
+            lines = kill_under_create_key(stopped, Path(folder), kills=given.count, each=given.each).lines()
         else:
-            lines = kill_under_connect(Path(folder), kills=given.count).lines()
+            lines = kill_under_connect(stopped, Path(folder), kills=given.count).lines()
     print("\n".join(lines))
     print(f"{time.monotonic() - started:.0f} s")
     return 0

@@ -17,7 +17,7 @@ from typing import Any
 
 from hsmapp import steps
 from hsmapp.steps import Step
-from kmsapp.testing import ROOT, Casemate, Server
+from kmsapp.testing import ROOT, Casemate, served_copy
 from kmsapp.tests.crash import aim
 from kmsapp.tests.crash.victims import VICTIMS
 
@@ -54,19 +54,13 @@ class Struck:
 
 
 @contextmanager
-def server_with_marks(folder: Path) -> Iterator[Casemate]:
-    """A server of one's own whose processes say where they are."""
+def server_with_marks(stopped: Path, folder: Path) -> Iterator[Casemate]:
+    """A server on a copy of a stopped server's data folder, whose processes say where they are."""
     marks = folder / "marks"
     marks.mkdir()
-    server = Server(folder / "data", "--immediate", environment={"CASEMATE_STEPS": str(marks)})
-    server.start()
-    assert server.process is not None
-    # bin/serve itself made the demo's key, and no request has ended there.
-    (marks / str(server.process.pid)).unlink()
-    try:
-        yield Casemate(server)
-    finally:
-        server.stop()
+    where = {"CASEMATE_STEPS": str(marks)}
+    with served_copy(stopped, folder / "data", "--immediate", environment=where) as casemate:
+        yield casemate
 
 
 @dataclass

@@ -42,10 +42,13 @@ class Report:
         ]
 
 
-def kill_under_connect(folder: Path, *, kills: int) -> Report:
-    """Kill so many times while the store connects; after each it connects again. Raises AssertionError."""
+def kill_under_connect(stopped: Path, folder: Path, *, kills: int) -> Report:
+    """Kill so many times while the store connects; after each it connects again. Raises AssertionError.
+
+    stopped: the data folder of a server that was stopped; folder: for a copy of it.
+    """
     report, victims, wanted = Report(), cycle(IN_TURN), aims(CONNECT)
-    with server_with_marks(folder) as casemate:
+    with server_with_marks(stopped, folder) as casemate:
         gun, store = Gun(casemate, report.struck), Store(casemate)
         plaintext = secrets.token_bytes(32)
         blob = casemate.boto3("kms").encrypt(KeyId=KEY, Plaintext=plaintext)["CiphertextBlob"]

@@ -44,8 +44,11 @@ class Report:
         return "; ".join(", ".join(counts.repaired) for counts in self.counts if counts.repaired)
 
 
-def kill_under_create_key(folder: Path, *, kills: int, each: int) -> Report:
-    """Kill so many times, and beyond that until every step was struck `each` times. Raises AssertionError."""
+def kill_under_create_key(stopped: Path, folder: Path, *, kills: int, each: int) -> Report:
+    """Kill so many times, and beyond that until every step was struck `each` times. Raises AssertionError.
+
+    stopped: the data folder of a server that was stopped; folder: for copies of it.
+    """
     report, victims, wanted = Report(), cycle(IN_TURN), aims(CREATE_KEY)
     left = kills
     while left > 0:
@@ -53,7 +56,7 @@ def kill_under_create_key(folder: Path, *, kills: int, each: int) -> Report:
         left -= batch
         own = folder / str(left)
         own.mkdir()
-        with server_with_marks(own) as casemate, Makers(casemate) as makers:
+        with server_with_marks(stopped, own) as casemate, Makers(casemate) as makers:
             gun = Gun(casemate, report.struck)
             for _ in range(batch):
                 shoot(gun, makers, next(victims), next(wanted))

@@ -63,6 +63,8 @@ urlpatterns: list[URLPattern] = [
     ),
     path("users/<str:name>/password/", credentials.password, name="user-password"),
     path("users/<str:name>/password/remove/", credentials.password_remove, name="user-password-remove"),
+    path("users/<str:name>/disable/", credentials.user_disable, name="user-disable"),
+    path("users/<str:name>/enable/", credentials.user_enable, name="user-enable"),
     path("users/<str:name>/groups/add/", membership.user_add, name="user-groups-add"),
     path("users/<str:name>/groups/<str:group>/remove/", membership.user_remove, name="user-group-remove"),
     path("groups/<str:name>/users/add/", membership.group_add, name="group-users-add"),

@@ -262,6 +262,8 @@ _IDENTITIES = {
         _of_name(), get=_PAGE, post=_does("iam:UpdateLoginProfile"), fields=_PASSWORDS, things=NAMED
     ),
     "console:user-password-remove": Address(_of_name(), get=_PAGE, post=_does("iam:DeleteLoginProfile"), things=NAMED),
+    "console:user-disable": Address(_of_name(), get=_PAGE, post=_does("iam:UpdateUser"), things=NAMED),
+    "console:user-enable": Address(_of_name(), get=_PAGE, post=_does("iam:UpdateUser"), things=NAMED),
     "console:user-groups-add": Address(
         _of_name(),
         get=Asks("part", ("iam:ListGroupsForUser",)),

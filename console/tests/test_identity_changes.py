@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from console.testing import let, signed_in_client
+from console.testing import let, person, signed_in_client
 from console.tests.identity_world import DENIED, World, alert, html, policy, words
 from kmsapp.models import AccessKey, Group, ManagedPolicy, Role, User
 
@@ -32,7 +32,7 @@ def ticked(page: str) -> dict[str, list[str]]:
 def test_what_is_ticked_stays_ticked_on_other_pages_and_by_another_filter(world: World) -> None:
     world.post("/identities/create-group/", name="Readers")
     for number in range(22):
-        User.objects.create(account=world.alice.account, user_name=f"user{number:02}", user_id=f"AIDA{number:016}")
+        person(f"user{number:02}", account=world.account, actions=())
     path = "/identities/groups/Readers/users/add/"
     assert "(<span data-selected>0</span>/24)" in world.get(path)
     page = html(world.client.post(path, {"chosen": ["alice", "user03"], "q": "", "go": "page:2"}))
@@ -134,6 +134,36 @@ def test_a_policy_has_tags_and_an_aws_managed_one_none(world: World) -> None:
     assert world.client.get(f"/identities/policies/tags/{world.policy_arn('None')}/").status_code == 404
 
 
+# Disabling
+
+
+def test_a_user_is_disabled_and_enabled_again(world: World) -> None:
+    assert "alice Enabled / " in words(world.get("/identities/users/"))
+    page = words(world.get("/identities/users/mallory/disable/"))
+    assert "Disable user mallory ?" in page and "mallory is signed out" in page
+    answer = world.post("/identities/users/mallory/disable/")
+    assert "User mallory was disabled." in html(answer) and "Status Disabled" in words(html(answer))
+    assert world.stranger.get("/keys/").headers["Location"].startswith("/sign-in/"), "at once"
+    assert "mallory Disabled / " in words(world.get("/identities/users/"))
+    page = world.get("/identities/users/mallory/")
+    assert "/mallory/enable/" in page and "/mallory/disable/" not in page
+    assert "User mallory was enabled." in html(world.post("/identities/users/mallory/enable/"))
+    world.mallory.refresh_from_db()
+    assert world.mallory.is_active and "/mallory/disable/" in world.get("/identities/users/mallory/")
+
+
+def test_nobody_disables_themselves_and_an_old_sign_in_is_asked_for_the_password(world: World) -> None:
+    assert "/alice/disable/" not in world.get("/identities/users/alice/")
+    status, sentence = world.refused("/identities/users/alice/disable/")
+    assert status == 400 and "You can't disable alice: that is you." in sentence
+    session = world.client.session
+    session["proved_at"] = 0
+    session.save()
+    status, _ = world.refused("/identities/users/mallory/disable/")
+    assert status == 422 and User.objects.get(pk=world.mallory.pk).is_active
+    world.post("/identities/users/mallory/enable/")  # stops nobody
+
+
 # Deletion
 
 
@@ -200,8 +230,7 @@ def test_a_policy_is_deleted_with_attachments_and_versions_but_not_where_it_is_a
 
 def test_who_may_not_delete_takes_nothing_away_and_who_may_not_take_away_is_told(world: World) -> None:
     make_user_with_everything(world)
-    carl = User.objects.create(account=world.alice.account, user_name="carl", user_id="AIDACARL")
-    let(carl, "iam:List*", "iam:Get*", "iam:DeleteAccessKey")
+    carl = person("carl", account=world.account, actions=("iam:List*", "iam:Get*", "iam:DeleteAccessKey"))
     client, path = signed_in_client(carl), "/identities/users/mallory/delete/"
     answer = client.post(path, {"confirm": "mallory"})
     assert answer.status_code == 403 and f"{DENIED}iam:DeleteUser" in alert(answer)
@@ -219,7 +248,10 @@ def test_who_may_not_see_what_goes_with_it_is_told(world: World) -> None:
     assert f"What else goes with it, you can't see. User: {world.mallory.arn} {DENIED}iam:ListAccessKeys" in page
 
 
-def test_who_deletes_themselves_is_signed_out(world: World) -> None:
-    answer = world.client.post("/identities/users/alice/delete/", {"confirm": "alice"})
-    assert answer.status_code == 302 and not User.objects.filter(pk=world.alice.pk).exists()
-    assert world.client.get("/identities/users/").headers["Location"].startswith("/sign-in/")
+def test_nobody_deletes_themselves(world: World) -> None:
+    """What goes first are the permissions to go on with it."""
+    page = world.get("/identities/users/alice/")
+    assert "/alice/delete/" not in page and "/mallory/delete/" in world.get("/identities/users/mallory/")
+    status, sentence = world.refused("/identities/users/ALICE/delete/", confirm="ALICE")
+    assert status == 400 and "You can't delete ALICE: that is you. Ask another administrator." in sentence
+    assert world.alice.inline_policies.exists()

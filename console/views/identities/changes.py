@@ -22,13 +22,13 @@ from console.forms.identities import (
     read_path,
     read_session,
 )
-from console.identities import ROLE, Identities, document
+from console.identities import ROLE, USER, Identities, document
 from console.identity_deletion import Belonging
 from console.pages import page
 from console.policy_text import check
 from console.requests import ConsoleRequest, signed_in
 from console.views.identities.frame import Question, address, ask, crumbs, delete_with_all, failure, kind_of
-from kmsapp.errors import KmsError
+from kmsapp.errors import InvalidInputException, KmsError
 from kmsapp.policy.documents import Kind as PolicyKind
 
 LONGEST_POLICY = 150_000  # characters that the check reads; no policy may be that long
@@ -60,6 +60,11 @@ def delete(request: ConsoleRequest, slug: str, name: str) -> HttpResponse:
     def belongings(iam: Identities) -> list[Belonging]:
         return identity_deletion.of_identity(iam, kind, name)
 
+    def act(iam: Identities) -> None:
+        if kind is USER and _is_own(request, name):
+            raise InvalidInputException(f"You can't delete {name}: that is you. Ask another administrator.")
+        delete_with_all(request, iam, f"Delete{kind.title}", {kind.name: name}, belongings)
+
     question = Question(
         f"Delete {kind.noun}",
         f"Delete {kind.noun}",
@@ -72,7 +77,7 @@ def delete(request: ConsoleRequest, slug: str, name: str) -> HttpResponse:
     return ask(
         request,
         question,
-        lambda iam: delete_with_all(request, iam, f"Delete{kind.title}", {kind.name: name}, belongings),
+        act,
         crumbs=crumbs(kind, name, question.title),
         section=kind.slug,
         back=address(kind, name),
@@ -80,6 +85,12 @@ def delete(request: ConsoleRequest, slug: str, name: str) -> HttpResponse:
         then=reverse(f"console:{kind.slug}"),
         belongings=belongings,
     )
+
+
+def _is_own(request: ConsoleRequest, name: str) -> bool:
+    """Whether it is who has signed in: with their policies would go the permission to finish the deletion."""
+    own = request.own_caller
+    return own.account == request.caller.account and own.user_name.casefold() == name.casefold()
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -59,6 +59,8 @@ def _detail(request: ConsoleRequest, kind: Kind, name: str) -> HttpResponse:
         section=kind.slug,
         kind=kind,
         found=found,
+        # Nobody disables or deletes themselves, also not by a role that they have switched to.
+        is_own=found.get("UserId") == request.own_caller.principal_id,
         name=found["Name"],
         tabs=tabs,
         tab=tab,

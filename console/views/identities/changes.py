@@ -1,4 +1,4 @@
-"""What can be changed of users, roles and groups beside their permissions: tags, trust policy, settings, deletion."""
+"""What can be changed of users, roles and groups beside permissions and tags: names, settings, trust, deletion."""
 
 from __future__ import annotations
 

@@ -37,7 +37,12 @@ class CasemateAdminSite(admin.AdminSite):
     empty_value_display = "-"
 
     def admin_view(self, view: View, cacheable: bool = False) -> View:
-        """Guard a view: signed-out people are sent to sign in, people who are not staff are told they may not."""
+        """Guard a view: signed-out people are sent to sign in, people who are not staff are told they may not.
+
+        Signing out is for everybody: who came here without being staff leaves like anybody else.
+        """
+        if view == self.logout:
+            return view
         guarded = super().admin_view(view, cacheable)
 
         @wraps(guarded)

@@ -39,4 +39,5 @@ def explained(sentence: str) -> str:
     ending = next((words for end, words in _ENDINGS.items() if end in sentence), "")
     who = denied.principal.rpartition(":")[2]
     what = "any resource" if denied.resource == "*" else denied.resource.rpartition(":")[2]
+    what = f"{what}*" if what.endswith("/") else what  # a list is of everything below a path
     return ending.format(who=who, action=denied.action, what=what)

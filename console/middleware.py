@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.http.request import split_domain_port
 from django.http.response import HttpResponseBase, HttpResponseRedirect
@@ -12,7 +13,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from console import roles
 from console.regions import DEFAULT_REGION
-from console.views.errors import refusal
+from console.views.errors import forbidden, refusal
 from kmsapp.caller import Caller
 from kmsapp.errors import KmsError
 from kmsapp.models import User
@@ -79,7 +80,12 @@ class CallerMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """A refusal that a view left alone becomes a page with AWS's error in it."""
+        """A refusal that a view left alone becomes a page: AWS's with its error in it, Django's as it stands.
+
+        Left to Django, the latter would be logged with a traceback, though nothing failed.
+        """
+        if isinstance(error, PermissionDenied):
+            return forbidden(request, error)
         return refusal(request, error) if isinstance(error, KmsError) else None
 
 

@@ -57,6 +57,10 @@ class Pages:
 
 
 def page_number(request: HttpRequest) -> int:
-    """The page asked for; 1 for anything that is no page number."""
-    asked = request.GET.get("page", "1")
-    return int(asked) if asked.isascii() and asked.isdigit() and 0 < len(asked) < 7 and int(asked) > 0 else 1
+    """The page that the address asks for."""
+    return number_of(request.GET.get("page", ""))
+
+
+def number_of(text: str) -> int:
+    """A page number as it was sent; 1 for anything that is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 7 and int(text) > 0 else 1

@@ -10,7 +10,7 @@ from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from console import simulation, statuses
+from console import explanations, simulation, statuses
 
 register = template.Library()
 
@@ -64,6 +64,12 @@ def why(context: dict[str, Any], sentence: str) -> SafeString | str:
     caller = context.get("caller")
     address = simulation.address_of(sentence, caller) if caller else ""
     return format_html('<a class="button neutral" href="{}">Why?</a>', address) if address else ""
+
+
+@register.simple_tag
+def explained(sentence: str) -> str:
+    """Say in other words what was missing, as far as AWS's sentence tells."""
+    return explanations.explained(sentence)
 
 
 register.filter("key_type", statuses.key_type)

@@ -74,6 +74,8 @@ class Rows:
             "policy": f"arn:aws:iam::{number}:policy/{name}",
             "attached policy": f"arn:aws:iam::{number}:policy/{name}",
             "loose policy": f"arn:aws:iam::{number}:policy/loose-{name}",
+            "policy name": name,
+            "loose policy name": f"loose-{name}",
             "row": "99999999",
             "document": DOCUMENT,
             "trust": TRUST,

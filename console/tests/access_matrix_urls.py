@@ -26,7 +26,7 @@ from kmsapp.tests.access_matrix_rules import (
 # What an answer is. Refusals come as a page of their own, or as the form again with AWS's sentence in it.
 PAGE, DONE = "page", "done"  # 200; 302 to where it goes on
 SIGN_IN = "sign-in"  # 302 to the sign-in page
-REFUSED, MISSING = "denied", "missing"  # 403 or 400 with AWS's sentence; 404
+REFUSED, MISSING = "denied", "missing"  # 403; 404
 NO_METHOD, NO_TOKEN = "method", "token"  # 405; 403 for want of a CSRF token
 CORRECT = "correct"  # 4xx: the form again, with what its fields or the state of things need. Only an allowed caller's.
 
@@ -42,7 +42,7 @@ CALLERS = ("anonymous", "disabled", "no token", *SIGNED_IN)
 class Asks:
     """What one method of an address needs."""
 
-    kind: str = "signed in"  # or: public, iam, key, role, finish, staff, add, row, log in
+    kind: str = "signed in"  # or: public, iam, part, draft, key, key there, role, staff, never, row
     needs: tuple[str, ...] = ()  # permissions
     then: tuple[str, ...] = (PAGE,)  # what an allowed caller gets
     finds: bool = True  # whether what the address names must be there, in the caller's account
@@ -65,7 +65,7 @@ class Address:
 _PUBLIC, _PUBLIC_DONE = Asks("public"), Asks("public", then=(DONE,))
 _PAGE, _DO = Asks(), Asks(then=(DONE,))
 _LOOKUPS = ("kms:DescribeCustomKeyStores", "cloudhsm:DescribeClusters")
-_CONFIRM: dict[str, str | list[str]] = {"confirm": "confirm"}
+_CONFIRM: dict[str, str | list[str]] = {"confirm": "<user>"}  # users, roles and groups of a thing have one name
 
 
 def _iam(*needs: str, then: tuple[str, ...] = (PAGE,), finds: bool = True) -> Asks:
@@ -134,7 +134,7 @@ _KEYS = {
         fields=_CONFIRM,
         things=EVERYTHING,
     ),
-    "console:key-simulator": Address(_KEY_ARGS, get=_PAGE, things=EVERYTHING),
+    "console:key-simulator": Address(_KEY_ARGS, get=Asks("key there"), things=EVERYTHING),
     "console:key-simulator / asked": Address(
         _KEY_ARGS,
         get=Asks("key", ("kms:GetKeyPolicy", "iam:SimulatePrincipalPolicy")),
@@ -203,7 +203,7 @@ _STORES = {
     ),
     "console:key-store-create": Address(
         get=_iam(*_LOOKUPS, finds=False),
-        post=_does("kms:CreateCustomKeyStore", then=(CORRECT,)),
+        post=_iam("kms:CreateCustomKeyStore", then=(CORRECT,), finds=False),
         fields={"name": "New", "cluster": "<cluster>", "password": "kmsPswd1", "certificate": "<certificate>"},
         things=NAMED,
     ),
@@ -227,7 +227,7 @@ _STORES = {
         _STORE_ARGS,
         get=_iam(*_LOOKUPS),
         post=_store("Delete", then=(CORRECT,)),  # it has keys
-        fields=_CONFIRM,
+        fields={"confirm": "confirm"},
         things=NAMED,
     ),
     "console:clusters": Address(get=_iam("cloudhsm:DescribeClusters")),
@@ -270,12 +270,14 @@ _IDENTITIES = {
     "console:access-key-activate": Address(_ACCESS_KEY, get=_PAGE, post=_does("iam:UpdateAccessKey"), things=NAMED),
     "console:access-key-deactivate": Address(_ACCESS_KEY, get=_PAGE, post=_does("iam:UpdateAccessKey"), things=NAMED),
     "console:access-key-delete": Address(
-        _ACCESS_KEY, get=_PAGE, post=_does("iam:DeleteAccessKey"), fields=_CONFIRM, things=NAMED
+        _ACCESS_KEY, get=_PAGE, post=_does("iam:DeleteAccessKey"), fields={"confirm": "<access key>"}, things=NAMED
     ),
     "console:user-password": Address(
         _of_name(), get=_PAGE, post=_does("iam:UpdateLoginProfile"), fields=_PASSWORDS, things=NAMED
     ),
     "console:user-password-remove": Address(_of_name(), get=_PAGE, post=_does("iam:DeleteLoginProfile"), things=NAMED),
+    "console:user-disable": Address(_of_name(), get=_PAGE, post=_does("iam:UpdateUser"), things=NAMED),
+    "console:user-enable": Address(_of_name(), get=_PAGE, post=_does("iam:UpdateUser"), things=NAMED),
     "console:user-groups-add": Address(
         _of_name(),
         get=Asks("part", ("iam:ListGroupsForUser",)),
@@ -334,7 +336,11 @@ def _each(kinds: str, row: str, what: str, **more: object) -> dict[str, Address]
 
 _ALL, _TAGGED = "User Role Group", "User Role"
 _EACH = {
-    **_each(_ALL, "identity-delete", "iam:Delete{}", fields=_CONFIRM, then=(CORRECT,)),
+    # The page lists what goes with it, and the post takes that away.
+    **_each("User", "identity-delete", "iam:DeleteUser", get=Asks("part", ("iam:ListAccessKeys",)), fields=_CONFIRM),
+    **_each("Role", "identity-delete", "iam:DeleteRole", get=Asks("part", ("iam:ListRolePolicies",)), fields=_CONFIRM),
+    **_each("Group", "identity-delete", "iam:DeleteGroup", get=Asks("part", ("iam:GetGroup",)), fields=_CONFIRM),
+    **_each("User Group", "identity-edit", "iam:Update{}", get=_iam("iam:Get{}"), fields={"name": "renamed"}),
     **_each(
         _TAGGED,
         "identity-tags",
@@ -355,7 +361,13 @@ _EACH = {
         args={"policy_name": "=inline"},
         fields={"policy": "<document>"},
     ),
-    **_each(_ALL, "identity-inline-delete", "iam:Delete{}Policy", args={"policy_name": "=inline"}, fields=_CONFIRM),
+    **_each(
+        _ALL,
+        "identity-inline-delete",
+        "iam:Delete{}Policy",
+        args={"policy_name": "=inline"},
+        fields={"confirm": "inline"},
+    ),
 }
 
 _ARN, _VERSION = {"arn": "policy"}, {"arn": "policy", "version": "=v2"}
@@ -369,13 +381,28 @@ _POLICIES = {
         things=EVERYTHING,
     ),
     "console:policy-delete": Address(
-        {"arn": "loose policy"}, get=_PAGE, post=_does("iam:DeletePolicy"), fields=_CONFIRM, things=EVERYTHING
+        {"arn": "loose policy"},
+        get=Asks("part", ("iam:ListEntitiesForPolicy",)),
+        post=_does("iam:DeletePolicy"),
+        fields={"confirm": "<loose policy name>"},
+        things=EVERYTHING,
+    ),
+    "console:policy-tags": Address(
+        _ARN,
+        get=_iam("iam:GetPolicy"),
+        post=_does("iam:GetPolicy", "iam:TagPolicy"),
+        fields={"tag_key": "matrix", "tag_value": "yes"},
+        things=EVERYTHING,
     ),
     "console:policy-version-default": Address(
         _VERSION, get=_PAGE, post=_does("iam:SetDefaultPolicyVersion"), things=EVERYTHING
     ),
     "console:policy-version-delete": Address(
-        _VERSION, get=_PAGE, post=_does("iam:DeletePolicyVersion"), fields=_CONFIRM, things=EVERYTHING
+        _VERSION,
+        get=_PAGE,
+        post=_does("iam:DeletePolicyVersion"),
+        fields={"confirm": "<policy name>"},
+        things=EVERYTHING,
     ),
 }
 
@@ -384,9 +411,7 @@ _STAFF, _NEVER, _ROW = Asks("staff"), Asks("never"), Asks("row")
 _SITE = {
     "admin:index": Address(get=_STAFF, post=_STAFF),
     "admin:login": Address(get=Asks("staff", then=(DONE,)), post=Asks("staff", then=(DONE,))),
-    "admin:logout": Address(
-        get=Asks("staff", then=(NO_METHOD,), stranger=DONE), post=Asks("staff", then=(SIGN_IN,), stranger=DONE)
-    ),
+    "admin:logout": Address(get=Asks("public", then=(NO_METHOD,)), post=Asks("public", then=(SIGN_IN,))),
     "admin:jsi18n": Address(get=_STAFF),
     "admin:autocomplete": Address(
         get=_STAFF, query={"app_label": "kmsapp", "model_name": "alias", "field_name": "key", "term": ""}
@@ -516,9 +541,10 @@ def _refusal(person: Person, asks: Asks, name: str) -> str:
                 return MISSING
             return "" if all(map(person.may, asks.needs)) else REFUSED
         case "role":
-            if person.is_root:
-                return CORRECT  # told that root users assume no roles, whatever the role
-            return "" if may_assume(person, thing) else REFUSED
+            # Root users assume no roles, whatever the role.
+            return "" if may_assume(person, thing) and not person.is_root else REFUSED
+        case "key there":
+            return "" if thing and thing.exists and thing.account == person.account else MISSING
         case "key":
             return _of_key(person, asks.needs, thing)
         case "part":

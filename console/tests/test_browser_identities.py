@@ -67,14 +67,14 @@ def cli_as(casemate: Casemate, access_key_id: str, secret: str, *arguments: str)
 
 
 def sign_in_as_mallory(watched: walk.Watched) -> None:
-    """Who may do nothing comes to the keys that can't be seen."""
+    """Who may do nothing comes to the page of the keys, which says why they can't be seen."""
     watched.goto("/")
     mallory = watched.casemate.person("mallory")
     watched.page.get_by_label("Account ID").fill(mallory.account)
     watched.page.get_by_label("User name").fill(mallory.user_name)
     watched.page.get_by_label("Password").fill(mallory.password)
     walk.press(watched, "Sign in")
-    expect(watched.heading()).to_have_text("Access denied")
+    expect(watched.heading()).to_have_text("Customer managed keys")
     expect(watched.page.get_by_role("main")).to_contain_text("not authorized to perform: kms:ListKeys")
 
 
@@ -150,19 +150,42 @@ def test_a_user_is_created_gets_an_access_key_and_a_policy_and_uses_them(
     walk.press(watched, "Deactivate")
     expect(page.get_by_role("row", name=re.compile(access_key_id))).to_contain_text("Inactive")
     assert cli_as(own_casemate, access_key_id, secret, *encrypt).returncode != 0
+    disable_and_enable(watched)
     page.get_by_role("link", name="Delete", exact=True).click()
-    page.get_by_label('To confirm, type "confirm".').fill("confirm")
+    expect(page.get_by_role("list", name="This goes with it")).to_contain_text(f"Access key {access_key_id}")
     walk.press(watched, "Delete")
-    expect(page.get_by_role("alert").filter(has_text="DeleteConflictException")).to_be_visible()
-    watched.look("user-delete-conflict")
+    expect(page.get_by_role("alert").filter(has_text="Correct 1 field")).to_be_visible()
+    watched.look("user-delete-wrong")
+    page.get_by_label("To confirm the deletion").fill(name)
+    walk.press(watched, "Delete")
+    expect(page.get_by_role("list", name="Notifications")).to_contain_text(f"User {name} was deleted.")
+    expect(page.get_by_role("row", name=re.compile(name))).to_have_count(0)
 
 
-def test_the_lists_are_filtered_while_one_types(scripted: walk.Watched) -> None:
+def disable_and_enable(watched: walk.Watched) -> None:
+    """From the user's page and back there, by keyboard."""
+    page, status = watched.page, watched.page.locator("dl.pairs > div").filter(has_text="Status")
+    for action, before, after in (("Disable", "Enabled", "Disabled"), ("Enable", "Disabled", "Enabled")):
+        expect(status).to_contain_text(before)
+        page.get_by_role("link", name=action, exact=True).press("Enter")
+        watched.look(f"user-{action.lower()}")
+        page.get_by_role("button", name=action, exact=True).press("Enter")
+        expect(status).to_contain_text(after)
+
+
+def test_the_lists_are_filtered_while_one_types_and_what_is_ticked_is_counted(scripted: walk.Watched) -> None:
     walk.step_01_sign_in_to_the_console(scripted)
     scripted.goto("/identities/users/")
     scripted.page.get_by_role("searchbox", name="Find users").fill("mallo")
     expect(scripted.page.locator("#identities-table tbody tr")).to_have_count(1)
     expect(scripted.page).to_have_url(re.compile("q=mallo"))
+    scripted.goto("/identities/groups/KeyUsers/users/add/")
+    walk.select(scripted.page, "alice")
+    expect(scripted.page.locator("[data-selected]")).to_have_text("1")
+    scripted.page.get_by_role("searchbox", name="Find users").fill("mallo")
+    scripted.page.keyboard.press("Enter")
+    expect(scripted.page.get_by_role("group", name="Also selected").get_by_label("alice")).to_be_checked()
+    scripted.look("group-users-add-found")
 
 
 def test_the_key_policy_is_edited_and_a_lockout_refused(scripted: walk.Watched) -> None:
@@ -221,6 +244,7 @@ def test_the_simulator_says_who_may_and_draws_the_path(scripted: walk.Watched) -
 
 def test_a_denial_about_a_key_leads_to_the_simulator(scripted: walk.Watched, own_casemate: Casemate) -> None:
     sign_in_as_mallory(scripted)
+    scripted.look("keys-denied")
     scripted.goto(f"/keys/{walk.KEY_ID}/")
     expect(scripted.heading()).to_have_text("Access denied")
     scripted.look("access-denied-key")
@@ -253,6 +277,7 @@ PAGES = {
     "user-groups": "/identities/users/bob/?tab=groups",
     "user-password": "/identities/users/bob/password/",
     "user-delete": "/identities/users/bob/delete/",
+    "user-edit": "/identities/users/bob/edit/",
     "key-policy-edit": f"/keys/{walk.KEY_ID}/policy/",
     "help-permissions": "/help/permissions/",
     "simulator-denied": f"/keys/{walk.KEY_ID}/simulator/?action=kms:Decrypt"

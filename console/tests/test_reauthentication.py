@@ -84,6 +84,19 @@ def test_an_old_session_is_asked_before_a_disconnect(
     assert "Your password" not in client.get(page_of(store)).content.decode(), "a proof holds for five minutes"
 
 
+def test_an_old_session_is_asked_before_a_key_store_is_deleted(
+    client: Client, store: CustomKeyStore, time: MovedClock
+) -> None:
+    CustomKeyStore.objects.update(connection_state="DISCONNECTED")
+    address = page_of(store).replace("disconnect", "delete")
+    time.forward(seconds=PROOF_SECONDS)
+    refused = client.post(address, {"confirm": "confirm", "current_password": "wrong"})
+    assert refused.status_code == 422 and 'name="confirm" autocomplete' in refused.content.decode()
+    assert 'value="confirm"' in refused.content.decode() and CustomKeyStore.objects.exists()
+    assert client.post(address, {"confirm": "confirm", "current_password": PASSWORD}).status_code == 302
+    assert not CustomKeyStore.objects.exists()
+
+
 def test_tries_to_prove_it_are_limited_as_those_to_sign_in(
     client: Client, store: CustomKeyStore, time: MovedClock
 ) -> None:

@@ -224,7 +224,7 @@ def test_an_answer_names_the_steps_and_their_statements(world: World, key: KmsKe
 def test_who_may_not_ask_gets_an_address_for_somebody_who_may(world: World, key: KmsKey) -> None:
     path = f"/keys/{key.key_id}/simulator/?principal={world.mallory.arn}&action=kms:Decrypt"
     page = world.stranger.get(path)
-    assert page.status_code == 400
+    assert page.status_code == 403
     assert "You may not ask this" in words(html(page))
     assert f"http://testserver{path}" in html(page)
 

@@ -10,6 +10,7 @@ from console.lookups import Lookups
 from console.pages import page
 from console.requests import ConsoleRequest, signed_in
 from console.topology import picture
+from kmsapp.errors import AccessDeniedException
 
 CRUMB = "Clusters"
 
@@ -17,13 +18,20 @@ CRUMB = "Clusters"
 @require_safe
 @signed_in
 def clusters(request: ConsoleRequest) -> HttpResponse:
+    denied, found = "", []
+    try:
+        found = Lookups(request.caller).clusters
+    except AccessDeniedException as error:
+        denied = error.message
     return page(
         request,
         "clusters/list.html",
         title=CRUMB,
         crumbs=[("CloudHSM", ""), (CRUMB, "")],
         section="clusters",
-        clusters=[cluster | _counts(cluster) for cluster in Lookups(request.caller).clusters],
+        status=403 if denied else 200,
+        denied=denied,
+        clusters=[cluster | _counts(cluster) for cluster in found],
     )
 
 

@@ -24,6 +24,7 @@ from console.forms.create_key import READERS, Problems, alias_problem
 from console.lookups import Lookups
 from console.models import KeyDraft
 from console.pages import page
+from console.refusals import status_of
 from console.remedies import remedy
 from console.requests import ConsoleRequest, signed_in
 from console.views import create_key_store_step
@@ -112,7 +113,7 @@ def _finish(request: ConsoleRequest, draft: KeyDraft) -> HttpResponse:
         drafts.made(draft, answer["KeyMetadata"]["KeyId"], answer["AliasName"].removeprefix("alias/"))
         failure = None
     except KmsError as error:
-        failure, status = (error.code, error.message), error.status
+        failure, status = (error.code, error.message), status_of(error, is_of_address=False)
     finally:
         # Also when our own code fails: the claim must not outlive the call.
         if failure is not None:

@@ -10,17 +10,11 @@ from django.template.loader import render_to_string
 
 from console.explanations import explained
 from console.pages import page
+from console.refusals import NOT_FOUND_CODES, status_of
 from console.remedies import remedy
 from kmsapp.errors import KmsError
 
 log = logging.getLogger(__name__)
-
-NOT_FOUND_CODES = {
-    "NotFoundException",
-    "NoSuchEntityException",
-    "CustomKeyStoreNotFoundException",
-    "CloudHsmResourceNotFoundException",
-}
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -69,19 +63,16 @@ def access_denied(request: HttpRequest, error: KmsError) -> HttpResponse:
 
 def refusal(request: HttpRequest, error: KmsError) -> HttpResponse:
     """Show an answer of KMS that no view handled: its message, its name and what to do."""
-    if error.code in NOT_FOUND_CODES:
-        status, title = 404, "Not found"
-    elif error.code == "AccessDeniedException":
+    if error.code == "AccessDeniedException":
         return access_denied(request, error)
-    else:
-        status, title = error.status, "The call was refused"
+    title = "Not found" if error.code in NOT_FOUND_CODES else "The call was refused"
     return page(
         request,
         "errors/refusal.html",
         title=title,
         crumbs=[(title, "")],
         section="",
-        status=status,
+        status=status_of(error),
         error=error,
         remedy=remedy(error.code),
     )

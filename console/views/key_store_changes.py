@@ -15,12 +15,13 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
-from console import drafts
+from console import drafts, reauthentication
 from console.drafts import Choices
 from console.forms.key_stores import FIELD_OF, LABELS, Problems, StoreForm, read_changes, read_new
 from console.lookups import Lookups
 from console.models import KeyDraft
 from console.pages import Crumb, page
+from console.refusals import status_of
 from console.remedies import remedy
 from console.requests import ConsoleRequest, signed_in
 from console.views.drafts import address, opened
@@ -200,18 +201,20 @@ def _failure(problems: Problems | None, error: KmsError | None) -> dict[str, Any
         "wrong": [(id, LABELS[id]) for id in problems or {}],
         "error": error,
         "remedy": remedy(error.code) if error else None,
-        "status": error.status if error else 422 if problems else 200,
+        "status": status_of(error) if error else 422 if problems else 200,
     }
 
 
+@sensitive_post_parameters(reauthentication.FIELD)
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def delete(request: ConsoleRequest, store_id: str) -> HttpResponse:
-    """Ask for the word confirm, then call; a refusal is shown with what to do."""
+    """Ask for the word confirm, and the password where it is long ago; a refusal is shown with what to do."""
     store = store_of(request, store_id)
+    proof = reauthentication.proof_of(request)
     problems: Problems = {}
     error: KmsError | None = None
-    if request.method == "POST":
+    if request.method == "POST" and not proof.is_asked:
         if request.POST.get("confirm", "").strip().lower() != "confirm":
             problems = {"id_confirm": "Enter confirm."}
         else:
@@ -225,9 +228,10 @@ def delete(request: ConsoleRequest, store_id: str) -> HttpResponse:
         title=title,
         crumbs=Origin().crumbs(title, store),
         section="key-stores",
-        status=error.status if error else 422 if problems else 200,
+        status=status_of(error) if error else 422 if problems else proof.status,
         store=store,
         problems=problems,
+        proof=proof,
         error=error,
         remedy=remedy(error.code) if error else None,
     )

@@ -15,11 +15,12 @@ from console import reauthentication
 from console.lookups import Lookups
 from console.pages import page
 from console.reauthentication import Proof
+from console.refusals import status_of
 from console.remedies import remedy
 from console.requests import ConsoleRequest, signed_in
 from console.statuses import CONNECTION_ERRORS
 from kmsapp import dispatch
-from kmsapp.errors import KmsError
+from kmsapp.errors import AccessDeniedException, KmsError
 
 CRUMB = "Custom key stores"
 BUSY = {"CONNECTING", "DISCONNECTING"}
@@ -47,13 +48,20 @@ ACTIONS = {"connect", "disconnect", "edit", "delete"}
 @require_safe
 @signed_in
 def key_stores(request: ConsoleRequest) -> HttpResponse:
+    denied = ""
+    try:
+        table = _table(request)
+    except AccessDeniedException as error:
+        denied, table = error.message, {"stores": [], "busy": False}
     return page(
         request,
         "key_stores/list.html",
         title=CRUMB,
         crumbs=[(CRUMB, "")],
         section="key-stores",
-        **_table(request),
+        status=403 if denied else 200,
+        denied=denied,
+        **table,
     )
 
 
@@ -147,7 +155,7 @@ def _confirm(
             (title, ""),
         ],
         section="key-stores",
-        status=error.status if error else proof.status,
+        status=status_of(error) if error else proof.status,
         store=store,
         proof=proof,
         error=error,

@@ -18,6 +18,7 @@ from console.paging import Pages, page_number
 from console.preferences import KeysPreferences
 from console.requests import ConsoleRequest, signed_in
 from kmsapp import dispatch
+from kmsapp.errors import AccessDeniedException
 
 CRUMB = "Customer managed keys"
 TABS = {
@@ -77,14 +78,21 @@ class TableState:
 @require_safe
 @signed_in
 def keys(request: ConsoleRequest) -> HttpResponse:
+    """Where people arrive: also who may not list the keys gets the page, with the reason in place of the table."""
     state, wanted = TableState.of(request), preferences.of(request.user)
-    answer, pages = _list_keys(request, state, wanted)
+    denied = ""
+    try:
+        answer, pages = _list_keys(request, state, wanted)
+    except AccessDeniedException as error:
+        denied, answer, pages = error.message, {"Keys": [], "Total": 0}, Pages(1, 0, wanted.page_size)
     return page(
         request,
         "keys/list.html",
         title=CRUMB,
         crumbs=[(CRUMB, "")],
         section="keys",
+        status=403 if denied else 200,
+        denied=denied,
         keys=answer["Keys"],
         total=answer["Total"],
         state=state,

@@ -9,6 +9,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from console import roles
 from console.forms.role_switch import RoleSwitchForm
 from console.pages import page
+from console.refusals import status_of
 from console.requests import ConsoleRequest, signed_in
 from kmsapp.errors import KmsError
 
@@ -29,7 +30,7 @@ def role_switch(request: ConsoleRequest) -> HttpResponse:
     try:
         roles.switch(request, form.choice())
     except KmsError as error:
-        return _show(request, form, error=error, status=422)
+        return _show(request, form, error=error, status=status_of(error))
     # Where the person was may be of the other account, or not for the role to see.
     return redirect("console:keys")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from django.http import HttpResponse
@@ -11,10 +12,11 @@ from django.views.decorators.http import require_safe
 from console import decision_picture, policy_text, simulation
 from console.lookups import Lookups
 from console.pages import page
+from console.refusals import status_of
 from console.requests import ConsoleRequest, signed_in
 from console.simulation import MOST_PAIRS, Question
 from kmsapp import dispatch
-from kmsapp.errors import AccessDeniedException, KmsError
+from kmsapp.errors import AccessDeniedException, KmsError, NotFoundException
 
 TITLE = "Policy simulator"
 OUTCOMES = {
@@ -38,8 +40,12 @@ def simulator(request: ConsoleRequest, key_id: str) -> HttpResponse:
     if is_asked and not problems:
         try:
             answer = dispatch.call(request.caller, simulation.OPERATION, question.parameters(key_id))
+        except NotFoundException:
+            raise
         except KmsError as refused:
             error = refused
+    else:
+        _require_key(request, key_id)
     return page(
         request,
         "keys/simulator.html",
@@ -50,7 +56,7 @@ def simulator(request: ConsoleRequest, key_id: str) -> HttpResponse:
             (TITLE, ""),
         ],
         section="keys",
-        status=error.status if error else 422 if problems else 200,
+        status=status_of(error) if error else 422 if problems else 200,
         key_id=key_id,
         question=question,
         context_rows=_rows(question.encryption_context, wants_more=add == "context"),
@@ -64,6 +70,12 @@ def simulator(request: ConsoleRequest, key_id: str) -> HttpResponse:
         **_principals(request, question),
         **_shown(answer),
     )
+
+
+def _require_key(request: ConsoleRequest, key_id: str) -> None:
+    """Raises: NotFoundException. Who may not look at a key that is there may ask about it all the same."""
+    with contextlib.suppress(AccessDeniedException):
+        dispatch.call(request.caller, "kms:DescribeKey", {"KeyId": key_id})
 
 
 def _rows(pairs: simulation.Pairs, *, wants_more: bool) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ import itertools
 import json
 import threading
 import uuid
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What can be changed of users, roles and groups beside their permissions: tags, trust policy, settings, deletion."""
+"""What can be changed of users, roles and groups beside permissions and tags: names, settings, trust, deletion."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from console import reauthentication
+from console import identity_deletion, reauthentication
 from console.forms.identities import (
-    MOST_TAGS,
+    LONGEST_NAMES,
     SESSIONS,
     Problems,
-    Tags,
     clean,
     description_problem,
-    edited_rows,
+    name_problem,
+    path_problem,
     read_description,
+    read_path,
     read_session,
 )
-from console.identities import ROLE, Identities, Kind, document
+from console.identities import ROLE, USER, Identities, document
+from console.identity_deletion import Belonging
 from console.pages import page
 from console.policy_text import check
 from console.requests import ConsoleRequest, signed_in
-from console.views.identities.frame import Question, address, ask, crumbs, failure, kind_of
-from kmsapp.errors import KmsError
+from console.views.identities.frame import Question, address, ask, crumbs, delete_with_all, failure, kind_of
+from kmsapp.errors import InvalidInputException, KmsError
 from kmsapp.policy.documents import Kind as PolicyKind
 
 LONGEST_POLICY = 150_000  # characters that the check reads; no policy may be that long
@@ -52,89 +54,43 @@ def policy_check(request: ConsoleRequest, grammar: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def delete(request: ConsoleRequest, slug: str, name: str) -> HttpResponse:
-    """IAM deletes only what has nothing left, and says what is left."""
+    """IAM deletes only what has nothing left; what is left goes before, as in AWS's console."""
     kind = kind_of(slug)
+
+    def belongings(iam: Identities) -> list[Belonging]:
+        return identity_deletion.of_identity(iam, kind, name)
+
+    def act(iam: Identities) -> None:
+        if kind is USER and _is_own(request, name):
+            raise InvalidInputException(f"You can't delete {name}: that is you. Ask another administrator.")
+        delete_with_all(request, iam, f"Delete{kind.title}", {kind.name: name}, belongings)
+
     question = Question(
         f"Delete {kind.noun}",
         f"Delete {kind.noun}",
         name,
         f"{GONE[slug]} You can't undo this action.",
         "Delete",
-        needs_word=True,
+        is_deletion=True,
         is_refused=f"The {kind.noun} wasn't deleted",
     )
     return ask(
         request,
         question,
-        lambda iam: iam.ask(f"Delete{kind.title}", **{kind.name: name}),
+        act,
         crumbs=crumbs(kind, name, question.title),
         section=kind.slug,
         back=address(kind, name),
         done=f"{kind.title} {name} was deleted.",
         then=reverse(f"console:{kind.slug}"),
+        belongings=belongings,
     )
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@signed_in
-def tags(request: ConsoleRequest, slug: str, name: str) -> HttpResponse:
-    """Rows are added and removed by posts that change nothing in IAM; Save changes tags and untags what differs."""
-    kind, iam = kind_of(slug), Identities(request.caller)
-    if not kind.has_tags:
-        raise Http404("Groups have no tags")
-    found = iam.get(kind, name)
-    before = {tag["Key"]: tag["Value"] for tag in found["Tags"]}
-    if request.method != "POST":
-        return _show_tags(request, kind, name, Tags(list(before.items()) or [("", "")]))
-    entered, go = Tags.of(request.POST), request.POST.get("go", "")
-    rows = edited_rows(entered.rows, go, ("", ""), MOST_TAGS)
-    if rows is not None:
-        return _show_tags(request, kind, name, Tags(rows), focus="last" if go == "add" else "add")
-    problems = entered.problems()
-    error = None if problems else _save_tags(iam, kind, name, entered, before)
-    if problems or error:
-        return _show_tags(request, kind, name, entered, error, problems)
-    messages.success(request, f"The tags of {kind.noun} {name} were saved.")
-    return HttpResponseRedirect(address(kind, name, "tags"))
-
-
-def _save_tags(iam: Identities, kind: Kind, name: str, entered: Tags, before: dict[str, str]) -> KmsError | None:
-    tagged, untagged = entered.changes(before)
-    try:
-        # First away with what is not wanted, so that there is room for what is.
-        if untagged:
-            iam.ask(f"Untag{kind.title}", **{kind.name: name}, TagKeys=untagged)
-        if tagged:
-            iam.ask(f"Tag{kind.title}", **{kind.name: name}, Tags=tagged)
-    except KmsError as error:
-        return error
-    return None
-
-
-def _show_tags(
-    request: ConsoleRequest,
-    kind: Kind,
-    name: str,
-    entered: Tags,
-    error: KmsError | None = None,
-    problems: Problems | None = None,
-    *,
-    focus: str = "",
-) -> HttpResponse:
-    return page(
-        request,
-        "identities/tags.html",
-        title="Edit tags",
-        crumbs=crumbs(kind, name, "Edit tags"),
-        section=kind.slug,
-        kind=kind,
-        name=name,
-        rows=entered.rows,
-        left=MOST_TAGS - len(entered.rows),
-        focus=focus,
-        back=address(kind, name, "tags"),
-        **failure(error, problems),
-    )
+def _is_own(request: ConsoleRequest, name: str) -> bool:
+    """Whether it is who has signed in: with their policies would go the permission to finish the deletion."""
+    own = request.own_caller
+    return own.account == request.caller.account and own.user_name.casefold() == name.casefold()
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -211,5 +167,46 @@ def role_edit(request: ConsoleRequest, name: str) -> HttpResponse:
         # A length that was set by the API stays among the choices.
         sessions=SESSIONS if seconds in SESSIONS or not seconds else {**SESSIONS, seconds: f"{seconds} seconds"},
         back=address(ROLE, name),
+        **failure(error, problems),
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def edit(request: ConsoleRequest, slug: str, name: str) -> HttpResponse:
+    """Another name, another path. AWS's console renames groups, its API also users; neither renames roles."""
+    kind, iam, post = kind_of(slug), Identities(request.caller), request.POST
+    if kind is ROLE:
+        raise Http404("Roles have a page of their own to edit them")
+    error: KmsError | None = None
+    problems: Problems = {}
+    if request.method == "POST":
+        wanted, path = clean(post.get("name", "")).strip(), read_path(post)
+        problems = {"id_name": name_problem(kind, wanted), "id_path": path_problem(path)}
+        problems = {field: sentence for field, sentence in problems.items() if sentence}
+        if not problems:
+            new = {f"New{kind.name}": wanted, "NewPath": path}
+            try:
+                iam.ask(f"Update{kind.title}", **{kind.name: name}, **new)
+            except KmsError as refused:
+                error = refused
+            else:
+                messages.success(request, f"{kind.title} {wanted} was saved.")
+                return HttpResponseRedirect(address(kind, wanted))
+    else:
+        found = iam.get(kind, name)
+        wanted, path = found["Name"], found["Path"]
+    title = f"Edit {kind.noun}"
+    return page(
+        request,
+        "identities/edit.html",
+        title=title,
+        crumbs=crumbs(kind, name, title),
+        section=kind.slug,
+        kind=kind,
+        name=name,
+        entered={"name": wanted, "path": path},
+        longest=LONGEST_NAMES[kind.slug],
+        back=address(kind, name),
         **failure(error, problems),
     )

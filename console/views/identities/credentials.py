@@ -1,4 +1,4 @@
-"""A user's access keys and console password.
+"""A user's access keys and console password, and disabling the user, which stops both.
 
 A secret access key is shown by the answer that made it and nowhere else: it is not kept for a page that follows.
 """
@@ -98,7 +98,7 @@ def access_key_delete(request: ConsoleRequest, name: str, access_key_id: str) ->
         access_key_id,
         "Programs that use it stop working. You can't undo this action; to stop them for a while, deactivate the key.",
         "Delete",
-        needs_word=True,
+        is_deletion=True,
         is_refused="The access key wasn't deleted",
     )
     return ask(
@@ -165,6 +165,7 @@ def set_password(iam: Identities, name: str, password: str, *, must_change: bool
     return None
 
 
+@sensitive_post_parameters(reauthentication.FIELD)
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def password_remove(request: ConsoleRequest, name: str) -> HttpResponse:
@@ -174,6 +175,7 @@ def password_remove(request: ConsoleRequest, name: str) -> HttpResponse:
         name,
         f"{name} is signed out and can't sign in to the console until a new password is set. Access keys go on.",
         "Remove",
+        stops_others=True,
     )
     return ask(
         request,
@@ -183,4 +185,48 @@ def password_remove(request: ConsoleRequest, name: str) -> HttpResponse:
         section=USER.slug,
         back=address(USER, name, TAB),
         done=f"The console password of {name} was removed.",
+    )
+
+
+@sensitive_post_parameters(reauthentication.FIELD)
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def user_disable(request: ConsoleRequest, name: str) -> HttpResponse:
+    question = Question(
+        "Disable user",
+        "Disable user",
+        name,
+        f"{name} is signed out, and can neither sign in nor sign calls with access keys until enabled again. Sessions "
+        "of roles end in their own time. Nothing is deleted.",
+        "Disable",
+        stops_others=True,
+        is_refused="The user wasn't disabled",
+    )
+    return _enabled(request, question, name, "DisableUser", f"User {name} was disabled.")
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def user_enable(request: ConsoleRequest, name: str) -> HttpResponse:
+    question = Question(
+        "Enable user",
+        "Enable user",
+        name,
+        f"{name} can sign in and sign calls again, with the password and the access keys from before. Sessions from "
+        "before do not come back.",
+        "Enable",
+        is_refused="The user wasn't enabled",
+    )
+    return _enabled(request, question, name, "EnableUser", f"User {name} was enabled.")
+
+
+def _enabled(request: ConsoleRequest, question: Question, name: str, operation: str, done: str) -> HttpResponse:
+    return ask(
+        request,
+        question,
+        lambda iam: iam.ask(operation, UserName=name),
+        crumbs=crumbs(USER, name, question.title),
+        section=USER.slug,
+        back=address(USER, name),
+        done=done,
     )

@@ -59,6 +59,8 @@ def _detail(request: ConsoleRequest, kind: Kind, name: str) -> HttpResponse:
         section=kind.slug,
         kind=kind,
         found=found,
+        # Nobody disables or deletes themselves, also not by a role that they have switched to.
+        is_own=found.get("UserId") == request.own_caller.principal_id,
         name=found["Name"],
         tabs=tabs,
         tab=tab,
@@ -77,6 +79,8 @@ def _tab(iam: Identities, kind: Kind, found: dict[str, Any], tab: str) -> dict[s
         return {"part": iam.part("ListAccessKeys", "AccessKeyMetadata", UserName=name), **_password(iam, name)}
     if tab == "trust":
         return {"policy": policy_text.highlighted(document(found["AssumeRolePolicyDocument"]))}
+    if tab == "tags":
+        return {"edit_tags": reverse("console:identity-tags", args=[kind.slug, name])}
     if tab == "users":
         return {"part": Part(iam.all("GetGroup", "Users", GroupName=name))}
     return {}

@@ -10,15 +10,18 @@ from django.contrib import messages
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from console import reauthentication
-from console.identities import KINDS, Identities, Kind
+from console import identity_deletion, reauthentication
+from console.identities import KINDS, Identities, Kind, Part
+from console.identity_deletion import Belonging
 from console.pages import Crumb, page
 from console.reauthentication import NOT_NEEDED, Proof
+from console.refusals import status_of
 from console.requests import ConsoleRequest
-from kmsapp.errors import KmsError
+from kmsapp.errors import AccessDeniedException, DeleteConflictException, KmsError
+
+Belongings = Callable[[Identities], list[Belonging]]
 
 IDENTITIES = "Identities"
-CONFIRM = "confirm"
 
 
 def kind_of(slug: str) -> Kind:
@@ -54,7 +57,7 @@ def failure(
         "error": error,
         "problems": problems or {},
         "proof": proof,
-        "status": error.status if error else 422 if problems else proof.status,
+        "status": status_of(error) if error else 422 if problems else proof.status,
     }
 
 
@@ -67,9 +70,16 @@ class Question:
     subject: str
     consequence: str
     button: str
-    # What is done can't be undone: the word confirm must be typed, and the person's password where that is long ago.
-    needs_word: bool = False
+    # What is done can't be undone: as in AWS's console, the subject must be typed.
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_groups_manage_delete.html
+    is_deletion: bool = False
+    stops_others: bool = False
     is_refused: str = "The change wasn't made"
+
+    @property
+    def needs_proof(self) -> bool:
+        """Whether the person's password is asked for, where they gave it long ago."""
+        return self.is_deletion or self.stops_others
 
 
 def ask(
@@ -82,14 +92,18 @@ def ask(
     back: str,
     done: str,
     then: str = "",
+    belongings: Belongings | None = None,
 ) -> HttpResponse:
-    """Show the question; on POST act, say `done` and go to `then`, else back. A refusal is shown in AWS's words."""
+    """Show the question; on POST act, say `done` and go to `then`, else back. A refusal is shown in AWS's words.
+
+    belongings: what goes with the subject of a deletion.
+    """
     error: KmsError | None = None
     problems: dict[str, str] = {}
-    proof = reauthentication.proof_of(request) if question.needs_word else NOT_NEEDED
+    proof = reauthentication.proof_of(request) if question.needs_proof else NOT_NEEDED
     if request.method == "POST" and not proof.is_asked:
-        if question.needs_word and request.POST.get("confirm", "").strip().lower() != CONFIRM:
-            problems = {"id_confirm": "Enter confirm."}
+        if question.is_deletion and request.POST.get("confirm", "").strip() != question.subject:
+            problems = {"id_confirm": f"Enter {question.subject} to confirm."}
         else:
             try:
                 act(Identities(request.caller))
@@ -106,5 +120,26 @@ def ask(
         section=section,
         question=question,
         back=back,
+        with_it=_in_words(belongings, Identities(request.caller)) if belongings else Part(),
         **failure(error, problems, proof),
     )
+
+
+def _in_words(belongings: Belongings, iam: Identities) -> Part:
+    try:
+        return Part([belonging.words for belonging in belongings(iam)])
+    except (AccessDeniedException, DeleteConflictException) as error:
+        return Part(denied=error.message)
+
+
+def delete_with_all(
+    request: ConsoleRequest, iam: Identities, operation: str, params: dict[str, Any], belongings: Belongings
+) -> None:
+    """Delete something with what it has. Raises: KmsError, having told what is gone nevertheless."""
+    gone: list[str] = []
+    try:
+        identity_deletion.delete(iam, operation, params, belongings, gone)
+    except KmsError:
+        if gone:
+            messages.warning(request, f"Taken away before the refusal: {', '.join(gone)}.")
+        raise

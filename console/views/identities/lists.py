@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
@@ -83,9 +83,9 @@ def policies(request: ConsoleRequest) -> HttpResponse:
     )
 
 
-def asked_text(request: ConsoleRequest) -> str:
-    """The filter of an address."""
-    return request.GET.get("q", "").replace("\0", "").strip()[:LONGEST_FILTER]
+def asked_text(asked: QueryDict) -> str:
+    """The filter of an address or a form."""
+    return asked.get("q", "").replace("\0", "").strip()[:LONGEST_FILTER]
 
 
 def matching(rows: list[Row], text: str, words: Callable[[Row], tuple[str, ...]]) -> list[Row]:
@@ -113,7 +113,7 @@ def _list(
     crumbs: list[Crumb],
     **context: Any,
 ) -> HttpResponse:
-    text = asked_text(request)
+    text = asked_text(request.GET)
     rows = matching(found.items, text, words)
     scope = context.get("scope", "")
     pages = pages_of(request, len(rows), {"q": text, "scope": "" if scope == "All" else scope})

@@ -6,13 +6,14 @@ from django.contrib import messages
 from django.http import HttpResponse, HttpResponseRedirect
 from django.views.decorators.http import require_http_methods
 
-from console.forms.identities import clean
 from console.identities import GROUP, USER, Identities, Kind, Part
 from console.pages import page
 from console.requests import ConsoleRequest, signed_in
+from console.views.identities.choosing import Choosing
 from console.views.identities.frame import Question, address, ask, crumbs, failure
-from console.views.identities.lists import asked_text, matching, pages_of
 from kmsapp.errors import KmsError
+
+MOST_AT_ONCE = 100  # each is a call of its own
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -31,25 +32,23 @@ def group_add(request: ConsoleRequest, name: str) -> HttpResponse:
 
 def _add(request: ConsoleRequest, kind: Kind, name: str, other: Kind, title: str) -> HttpResponse:
     """kind and name: whose page it is. other: what is chosen."""
-    iam = Identities(request.caller)
+    iam, choosing = Identities(request.caller), Choosing.of(request, "chosen")
     back = address(kind, name, other.slug)
     error: KmsError | None = None
     problems: dict[str, str] = {}
-    if request.method == "POST":
-        chosen = [clean(one) for one in request.POST.getlist("chosen")]
-        pairs = [(name, one) if kind is USER else (one, name) for one in chosen]
+    if choosing.is_done:
+        pairs = [(name, one) if kind is USER else (one, name) for one in choosing.ticked]
         if not pairs:
             problems = {"id_chosen": f"Select one or more {other.slug}."}
+        elif len(pairs) > MOST_AT_ONCE:
+            problems = {"id_chosen": f"Select up to {MOST_AT_ONCE} {other.slug}. Add the others afterwards."}
         else:
             error = add(request, iam, pairs)
             if error is None:
                 return HttpResponseRedirect(back)
     candidates = iam.part(f"List{other.plural}", other.plural)
     there = _there(iam, kind, name)
-    text = asked_text(request)
     rows = [row | {"Name": row[other.name]} for row in candidates.items if row[other.name] not in there]
-    found = matching(rows, text, lambda row: (row["Name"], row["Path"]))
-    pages = pages_of(request, len(found), {"q": text})
     return page(
         request,
         "identities/membership.html",
@@ -58,13 +57,9 @@ def _add(request: ConsoleRequest, kind: Kind, name: str, other: Kind, title: str
         section=kind.slug,
         other=other,
         name=name,
-        rows=pages.cut(found),
-        chosen=request.POST.getlist("chosen"),
         denied=candidates.denied,
-        total=len(found),
-        q=text,
-        pages=pages,
         back=back,
+        **choosing.shown(rows, "Name", lambda row: (row["Name"], row["Path"])),
         **failure(error, problems),
     )
 

@@ -15,8 +15,8 @@ from console.identities import Identities, Kind, policy_type
 from console.pages import page
 from console.policy_text import check
 from console.requests import ConsoleRequest, signed_in
+from console.views.identities.choosing import Choosing
 from console.views.identities.frame import Question, address, ask, crumbs, failure, kind_of
-from console.views.identities.lists import asked_text, matching, pages_of
 from kmsapp.errors import KmsError
 from kmsapp.policy.documents import Kind as PolicyKind
 
@@ -30,24 +30,25 @@ EMPTY_POLICY = """{
     }
   ]
 }"""
-MOST_AT_ONCE = 20  # policies that one post attaches
+MOST_AT_ONCE = 20  # the most managed policies that AWS lets an identity have
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def attach(request: ConsoleRequest, slug: str, name: str) -> HttpResponse:
     """Choose managed policies from a table, and attach them one by one."""
-    kind, iam = kind_of(slug), Identities(request.caller)
+    kind, choosing = kind_of(slug), Choosing.of(request, "policy")
     error: KmsError | None = None
     problems: dict[str, str] = {}
-    chosen = [clean(arn) for arn in request.POST.getlist("policy")[:MOST_AT_ONCE]]
-    if request.method == "POST" and not chosen:
+    if choosing.is_done and not choosing.ticked:
         problems = {"id_policies": "Select one or more policies."}
-    elif request.method == "POST":
-        error = _attached(request, iam, kind, name, chosen)
+    elif choosing.is_done and len(choosing.ticked) > MOST_AT_ONCE:
+        problems = {"id_policies": f"Select up to {MOST_AT_ONCE} policies. An identity can't have more."}
+    elif choosing.is_done:
+        error = _attached(request, Identities(request.caller), kind, name, choosing.ticked)
         if error is None:
             return HttpResponseRedirect(address(kind, name, "permissions"))
-    return _choose_policy(request, kind, name, "attach", "Attach policies", error, problems)
+    return _choose_policy(request, kind, name, choosing, "attach", "Attach policies", error, problems)
 
 
 def _attached(request: ConsoleRequest, iam: Identities, kind: Kind, name: str, arns: list[str]) -> KmsError | None:
@@ -65,35 +66,37 @@ def _attached(request: ConsoleRequest, iam: Identities, kind: Kind, name: str, a
 @signed_in
 def boundary(request: ConsoleRequest, slug: str, name: str) -> HttpResponse:
     """Choose the policy that is the most that the identity may ever do."""
-    kind, iam = kind_of(slug), Identities(request.caller)
+    kind, choosing = kind_of(slug), Choosing.of(request, "policy")
     error: KmsError | None = None
     problems: dict[str, str] = {}
-    chosen = clean(request.POST.get("policy", ""))
-    if request.method == "POST" and not chosen:
+    chosen = choosing.ticked[-1] if choosing.ticked else ""
+    if choosing.is_done and not chosen:
         problems = {"id_policies": "Select a policy."}
-    elif request.method == "POST":
+    elif choosing.is_done:
         try:
-            iam.ask(f"Put{kind.title}PermissionsBoundary", **{kind.name: name}, PermissionsBoundary=chosen)
+            Identities(request.caller).ask(
+                f"Put{kind.title}PermissionsBoundary", **{kind.name: name}, PermissionsBoundary=chosen
+            )
         except KmsError as refused:
             error = refused
         else:
             messages.success(request, f"Policy {chosen.rpartition('/')[2]} is the permissions boundary of {name}.")
             return HttpResponseRedirect(address(kind, name, "permissions"))
-    return _choose_policy(request, kind, name, "boundary", "Set permissions boundary", error, problems)
+    return _choose_policy(request, kind, name, choosing, "boundary", "Set permissions boundary", error, problems)
 
 
 def _choose_policy(
     request: ConsoleRequest,
     kind: Kind,
     name: str,
+    choosing: Choosing,
     purpose: str,
     title: str,
     error: KmsError | None,
     problems: dict[str, str],
 ) -> HttpResponse:
-    part, text = Identities(request.caller).part("ListPolicies", "Policies", Scope="All"), asked_text(request)
-    found = matching(part.items, text, lambda row: (row["PolicyName"], row["Path"]))
-    pages = pages_of(request, len(found), {"q": text})
+    part = Identities(request.caller).part("ListPolicies", "Policies", Scope="All")
+    rows = [row | {"Type": policy_type(row["Arn"])} for row in part.items]
     return page(
         request,
         "identities/choose_policy.html",
@@ -103,13 +106,10 @@ def _choose_policy(
         kind=kind,
         name=name,
         purpose=purpose,
-        rows=[row | {"Type": policy_type(row["Arn"])} for row in pages.cut(found)],
-        chosen=request.POST.getlist("policy"),
+        box="checkbox" if purpose == "attach" else "radio",
         denied=part.denied,
-        total=len(found),
-        q=text,
-        pages=pages,
         back=address(kind, name, "permissions"),
+        **choosing.shown(rows, "Arn", lambda row: (row["PolicyName"], row["Path"])),
         **failure(error, problems),
     )
 
@@ -244,7 +244,7 @@ def inline_delete(request: ConsoleRequest, slug: str, name: str, policy_name: st
         policy_name,
         f"It belongs to {kind.noun} {name} alone, and its document is gone with it. You can't undo this action.",
         "Delete",
-        needs_word=True,
+        is_deletion=True,
         is_refused="The policy wasn't deleted",
     )
     return ask(

@@ -10,17 +10,23 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
-from console import policy_text, reauthentication
+from console import identity_deletion, policy_text, reauthentication
 from console.forms.identities import Problems, clean
 from console.identities import Identities, document, policy_type
+from console.identity_deletion import Belonging
 from console.pages import Crumb, page
 from console.requests import ConsoleRequest, signed_in
-from console.views.identities.frame import IDENTITIES, Question, ask, failure
+from console.views.identities.frame import IDENTITIES, Question, ask, delete_with_all, failure
 from kmsapp.errors import AccessDeniedException, KmsError
 from kmsapp.policy.documents import Kind as PolicyKind
 
 SECTION = "policies"
-TABS = {"permissions": "Permissions", "entities": "Entities attached", "versions": "Policy versions"}
+TABS = {
+    "permissions": "Permissions",
+    "entities": "Entities attached",
+    "versions": "Policy versions",
+    "tags": "Tags",
+}
 MOST_VERSIONS = 5
 ATTACHED = {
     "PolicyUsers": ("User", "UserName"),
@@ -36,16 +42,19 @@ def policy(request: ConsoleRequest, arn: str) -> HttpResponse:
     iam = Identities(request.caller)
     found = iam.ask("GetPolicy", PolicyArn=arn)["Policy"]
     tab = request.GET.get("tab", "")
-    tab = tab if tab in TABS else "permissions"
+    is_aws = arn.startswith("arn:aws:iam::aws:")
+    # AWS's own policies have no tags, and take none.
+    tabs = {slug: words for slug, words in TABS.items() if slug != "tags" or not is_aws}
+    tab = tab if tab in tabs else "permissions"
     return page(
         request,
         "identities/policy.html",
         title=found["PolicyName"],
-        crumbs=_crumbs(found["PolicyName"]),
+        crumbs=crumbs(found["PolicyName"]),
         section=SECTION,
-        found=found | {"Type": policy_type(arn)},
-        is_aws=arn.startswith("arn:aws:iam::aws:"),
-        tabs=TABS,
+        found=found | {"Type": policy_type(arn), "Tags": found.get("Tags") or []},
+        is_aws=is_aws,
+        tabs=tabs,
         tab=tab,
         **_tab(request, iam, found, tab),
     )
@@ -55,6 +64,8 @@ def _tab(request: ConsoleRequest, iam: Identities, found: dict[str, Any], tab: s
     arn = found["Arn"]
     if tab == "entities":
         return _entities(iam, arn)
+    if tab == "tags":
+        return {"edit_tags": reverse("console:policy-tags", args=[arn])}
     if tab == "versions":
         return {"part": iam.part("ListPolicyVersions", "Versions", PolicyArn=arn), "most": MOST_VERSIONS}
     asked = clean(request.GET.get("version", ""))[:20] or found["DefaultVersionId"]
@@ -88,17 +99,22 @@ def _entities(iam: Identities, arn: str) -> dict[str, Any]:
     return {"entities": entities, "denied": ""}
 
 
-def _crumbs(name: str, arn: str = "", title: str = "") -> list[Crumb]:
+def crumbs(name: str, arn: str = "", title: str = "") -> list[Crumb]:
     above: list[Crumb] = [(IDENTITIES, ""), ("Policies", reverse("console:policies"))]
-    return [*above, (name, reverse("console:policy", args=[arn])), (title, "")] if title else [*above, (name, "")]
+    return [*above, (name, address(arn)), (title, "")] if title else [*above, (name, "")]
 
 
-def _name(arn: str) -> str:
+def name_of(arn: str) -> str:
     return arn.rpartition("/")[2]
 
 
+def address(arn: str, tab: str = "") -> str:
+    """The page of a policy."""
+    return reverse("console:policy", args=[arn], query={"tab": tab} if tab else None)
+
+
 def _versions(arn: str) -> str:
-    return reverse("console:policy", args=[arn], query={"tab": "versions"})
+    return address(arn, "versions")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -121,8 +137,8 @@ def edit(request: ConsoleRequest, arn: str) -> HttpResponse:
                 error = refused
             else:
                 version = made["PolicyVersion"]["VersionId"]
-                messages.success(request, f"Version {version} of policy {_name(arn)} was created.")
-                return HttpResponseRedirect(reverse("console:policy", args=[arn]) if is_default else _versions(arn))
+                messages.success(request, f"Version {version} of policy {name_of(arn)} was created.")
+                return HttpResponseRedirect(address(arn) if is_default else _versions(arn))
     else:
         found = iam.ask("GetPolicy", PolicyArn=arn)["Policy"]
         version = iam.ask("GetPolicyVersion", PolicyArn=arn, VersionId=found["DefaultVersionId"])["PolicyVersion"]
@@ -131,16 +147,16 @@ def edit(request: ConsoleRequest, arn: str) -> HttpResponse:
         request,
         "identities/policy_edit.html",
         title="Edit policy",
-        crumbs=_crumbs(_name(arn), arn, "Edit policy"),
+        crumbs=crumbs(name_of(arn), arn, "Edit policy"),
         section=SECTION,
-        name=_name(arn),
+        name=name_of(arn),
         versions=_versions(arn),
         policy=text,
         policy_status=policy_text.check(text, PolicyKind.IDENTITY),
         grammar="IDENTITY",
         is_default=is_default,
         most=MOST_VERSIONS,
-        back=reverse("console:policy", args=[arn]),
+        back=address(arn),
         **failure(error, problems),
     )
 
@@ -151,7 +167,7 @@ def version_default(request: ConsoleRequest, arn: str, version: str) -> HttpResp
     question = Question(
         "Set default version",
         f"Make {version} the default version of policy",
-        _name(arn),
+        name_of(arn),
         "It takes effect at once, wherever the policy is attached.",
         "Set as default",
     )
@@ -159,10 +175,10 @@ def version_default(request: ConsoleRequest, arn: str, version: str) -> HttpResp
         request,
         question,
         lambda iam: iam.ask("SetDefaultPolicyVersion", PolicyArn=arn, VersionId=version),
-        crumbs=_crumbs(_name(arn), arn, question.title),
+        crumbs=crumbs(name_of(arn), arn, question.title),
         section=SECTION,
         back=_versions(arn),
-        done=f"Version {version} is the default version of policy {_name(arn)}.",
+        done=f"Version {version} is the default version of policy {name_of(arn)}.",
     )
 
 
@@ -173,20 +189,20 @@ def version_delete(request: ConsoleRequest, arn: str, version: str) -> HttpRespo
     question = Question(
         "Delete policy version",
         f"Delete version {version} of policy",
-        _name(arn),
+        name_of(arn),
         "Its document is gone with it. You can't undo this action.",
         "Delete",
-        needs_word=True,
+        is_deletion=True,
         is_refused="The version wasn't deleted",
     )
     return ask(
         request,
         question,
         lambda iam: iam.ask("DeletePolicyVersion", PolicyArn=arn, VersionId=version),
-        crumbs=_crumbs(_name(arn), arn, question.title),
+        crumbs=crumbs(name_of(arn), arn, question.title),
         section=SECTION,
         back=_versions(arn),
-        done=f"Version {version} of policy {_name(arn)} was deleted.",
+        done=f"Version {version} of policy {name_of(arn)} was deleted.",
     )
 
 
@@ -194,22 +210,28 @@ def version_delete(request: ConsoleRequest, arn: str, version: str) -> HttpRespo
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def delete(request: ConsoleRequest, arn: str) -> HttpResponse:
+    """With its attachments and its other versions, as in AWS's console."""
+
+    def belongings(iam: Identities) -> list[Belonging]:
+        return identity_deletion.of_policy(iam, arn)
+
     question = Question(
         "Delete policy",
         "Delete policy",
-        _name(arn),
-        "Detach it everywhere and delete its other versions first. You can't undo this action.",
+        name_of(arn),
+        "The permissions that it gives end at once, wherever it is attached. You can't undo this action.",
         "Delete",
-        needs_word=True,
+        is_deletion=True,
         is_refused="The policy wasn't deleted",
     )
     return ask(
         request,
         question,
-        lambda iam: iam.ask("DeletePolicy", PolicyArn=arn),
-        crumbs=_crumbs(_name(arn), arn, question.title),
+        lambda iam: delete_with_all(request, iam, "DeletePolicy", {"PolicyArn": arn}, belongings),
+        crumbs=crumbs(name_of(arn), arn, question.title),
         section=SECTION,
-        back=reverse("console:policy", args=[arn]),
-        done=f"Policy {_name(arn)} was deleted.",
+        back=address(arn),
+        done=f"Policy {name_of(arn)} was deleted.",
         then=reverse("console:policies"),
+        belongings=belongings,
     )

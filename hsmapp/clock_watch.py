@@ -2,7 +2,8 @@
 
 `look` notes both clocks once a minute and writes a span for wall time that may not have passed (unproven_time.py
 decides). It also looks between two notes, so that a clock set ahead is seen before anything acts on it. Whoever is
-about to destroy what fell due asks `find_hold` first; a person confirms a span with `manage.py clock confirm`.
+about to destroy what fell due asks `look_for_holds` first. A person confirms a span with `manage.py clock confirm`, or
+the deletion of a single key on its page. A restore writes a span too: a backup may not know what was cancelled since.
 """
 
 from __future__ import annotations
@@ -64,25 +65,51 @@ def _write(own: ClockNote | None, note: Reading, span: Span | None) -> bool:
     return True
 
 
-def find_hold(account: str, *, scheduled_at: datetime.datetime, due_at: datetime.datetime) -> Hold | None:
-    """Whether a deletion that is due must not be carried out yet.
+class Holds:
+    """Which deletions that are due must not be carried out yet, by one look at the clocks."""
 
-    scheduled_at: wall time at which it was asked for.  due_at: on the account's clock. A clock that was moved has made
-    it due by as much earlier on wall time, so what a moved clock alone makes due lies before any span.
-    """
+    def __init__(self, reading: Reading) -> None:
+        self._now = reading.wall
+        self._spans = [Span(row.begins_at, row.ends_at, Reason(row.reason)) for row in unconfirmed()]
+        self._offsets: dict[str, datetime.timedelta] = {}  # of accounts' clocks
+
+    def on(self, account: str, *, scheduled_at: datetime.datetime, due_at: datetime.datetime) -> Hold | None:
+        """What holds a deletion back.
+
+        scheduled_at: wall time at which it was asked for.  due_at: on the account's clock. A clock that was moved has
+        made it due by as much earlier on wall time, so what a moved clock alone makes due lies before any span.
+        """
+        if account not in self._offsets:
+            self._offsets[account] = clock.offset_of(account)
+        due = due_at - self._offsets[account]
+        return unproven_time.find_hold(self._spans, scheduled_at=scheduled_at, due_at=due, now=self._now)
+
+    def reasons(self, *, scheduled_at: datetime.datetime) -> list[Reason]:
+        """Why a deletion may be held back, each once."""
+        return list(dict.fromkeys(span.reason for span in self._spans if scheduled_at < span.ends_at))
+
+
+def look_for_holds() -> Holds:
+    """What whoever is about to destroy asks, after having found out what is due."""
     reading = read_clocks()
     look(reading)
-    return unproven_time.find_hold(
-        [Span(row.begins_at, row.ends_at, Reason(row.reason)) for row in unconfirmed()],
-        scheduled_at=scheduled_at,
-        due_at=due_at - clock.offset_of(account),
-        now=reading.wall,
-    )
+    return Holds(reading)
+
+
+def noted_holds() -> Holds:
+    """What is known of holds, for those who only show it: nothing is written."""
+    return Holds(read_clocks())
 
 
 def unconfirmed() -> list[UnprovenSpan]:
     """The spans that wait for a person, in the order in which they were noticed."""
     return list(UnprovenSpan.objects.filter(confirmed_at=None).order_by("pk"))
+
+
+def note_restored(using: str, *, made_at: datetime.datetime) -> None:
+    """Hold what was scheduled before a database was restored. using: that database.  made_at: when its backup was."""
+    now = max(clock.now(), made_at)
+    UnprovenSpan.objects.using(using).create(begins_at=made_at, ends_at=now, reason=Reason.RESTORED.value)
 
 
 def confirm(span_id: int, *, by: str) -> bool:

@@ -38,6 +38,13 @@ def copy(target: Path) -> None:
         file.execute("PRAGMA journal_mode=DELETE")
 
 
+def forget_erased() -> None:
+    """Take what transactions have erased out of SQLite's log as well, where it stays until it is written over."""
+    if is_sqlite():
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # waits for readers, and does less if they stay
+
+
 @contextmanager
 def opened(file: Path) -> Iterator[str]:
     """Open a database file beside the default database; yields the alias for `using`. No side file stays."""

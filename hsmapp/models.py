@@ -247,12 +247,17 @@ class KeyIntent(models.Model):
 
 
 class Tombstone(models.Model):
-    """A key whose objects must go from the HSMs named here. It goes when each HSM has confirmed."""
+    """A key whose objects must go from the HSMs named here. It goes when each HSM has confirmed.
+
+    leaves_objects: the key was deleted while nobody could log in to its cluster, so its objects stay in the HSMs; the
+    tombstone, too, says for good what they are.
+    """
 
     cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="tombstones")
     label = models.CharField(max_length=256)
     backing_key_id = models.CharField(max_length=64)
     hsms = models.JSONField(default=list)  # ids of the HSMs still to go
+    leaves_objects = models.BooleanField(default=False)
     created_at = models.DateTimeField()
 
     class Meta:

@@ -7,7 +7,8 @@ knows of it, so what is in a token and in no row by then was never promised to a
     in both, and fails its check          withdrawn there, and made again from its masked key
     only in the token:
         an abandoned intent names it      destroyed: nobody was ever told of it
-        a tombstone names it              destroyed: its key was deleted
+        a tombstone names it              destroyed: its key was deleted; or put aside, if the tombstone says that it
+                                          stays
         an open intent names it           left alone: it is being made
         nobody knows it                   quarantined and listed, until one of the above, or the database, does
     an object without a name              destroyed: half of a key that was never made
@@ -21,12 +22,12 @@ import datetime
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
-from django.db import transaction
 from django.db.models import BooleanField, ExpressionWrapper, OuterRef, Q, Subquery
 from django.db.models.functions import Now
 
-from hsmapp import clock, findings, key_creation
+from hsmapp import clock, findings, key_creation, tombstones
 from hsmapp.device import protocol
 from hsmapp.device.protocol import HsmAnswerError
 from hsmapp.findings import Subject
@@ -51,7 +52,7 @@ REPAIRED = "It failed its check and was made again from its masked key."
 NOT_TRIED = "It was not tried: the HSM could not store the keys before it."
 
 # What this module lists for an HSM, and takes off the list when it is right again.
-_LISTED = (FindingKind.ORPHAN, FindingKind.DEBRIS, FindingKind.MISSING, FindingKind.DAMAGED)
+_LISTED = (FindingKind.ORPHAN, FindingKind.ORPHANED, FindingKind.DEBRIS, FindingKind.MISSING, FindingKind.DAMAGED)
 
 
 @dataclass
@@ -149,6 +150,14 @@ def keys_in(device: Device) -> Iterator[tuple[str, str, str | None]]:
             return
 
 
+class _Named(NamedTuple):
+    """What is only in a token, by what is known of it."""
+
+    being_made: set[Pair]  # whatever else names it
+    unwanted: set[Pair]  # to be destroyed
+    orphaned: set[Pair]  # to be put aside: key material of a KMS key that was deleted
+
+
 class _Comparison:
     """One comparison of one HSM."""
 
@@ -164,7 +173,7 @@ class _Comparison:
 
     def run(self, *, check_keys: bool) -> Report:
         # First of all: what a later one names may have been listed before it was destroyed.
-        tombstones = [one.pk for one in Tombstone.objects.filter(cluster=self._cluster)]
+        deleted = list(Tombstone.objects.filter(tombstones.let_go(), cluster=self._cluster).exclude(hsms=[]))
         held = list(keys_in(self._device))
         defects = list(self._defects())
         self._quarantined = {(one.name, one.id) for one in defects if one.kind == protocol.DEFECT_QUARANTINED}
@@ -173,7 +182,7 @@ class _Comparison:
         self._restore(wanted - {(label, id_) for label, id_, owner in held if owner is not None})
         if check_keys:
             self._check()
-        self._confirm(tombstones)
+        self._confirm(deleted)
         self._look_at(defects, wanted)
         findings.settle(self._device.hsm, _LISTED, self._wrong, complete=check_keys)
         self._report.keys = len(wanted) - self._report.failed
@@ -192,44 +201,49 @@ class _Comparison:
         return (found | self._quarantined) - wanted
 
     def _remove_strangers(self, strangers: set[Pair]) -> None:
-        unwanted, being_made = self._named(strangers)
-        for label, id_ in sorted(strangers - being_made):
+        named = self._named(strangers)
+        for pair in sorted(strangers - named.being_made):
             try:
-                self._remove(label, id_, destroy=(label, id_) in unwanted)
+                if pair in named.unwanted:
+                    self._destroy(*pair)
+                elif pair in named.orphaned:
+                    self._put_aside(*pair, FindingKind.ORPHANED, tombstones.LEFT_BEHIND)
+                else:
+                    self._put_aside(*pair, FindingKind.ORPHAN, UNKNOWN)
             except HsmAnswerError as error:
                 if error.name == protocol.TOKEN_FAILED:
                     self._require_storage(error)
-                self._still_there.add((label, id_))
-                what = "destroyed" if (label, id_) in unwanted else "put aside"
-                self._note(FindingKind.ORPHAN, f"It can't be {what}: {error.message}.", label, id_)
+                self._still_there.add(pair)
+                what = "destroyed" if pair in named.unwanted else "put aside"
+                self._note(FindingKind.ORPHAN, f"It can't be {what}: {error.message}.", *pair)
 
-    def _remove(self, label: str, id_: str, *, destroy: bool) -> None:
-        if destroy:
-            if (label, id_) in self._quarantined:
-                self._device.ask("release_key", label=label, id=id_)
-            self._report.destroyed += self._device.ask("destroy_key", label=label, id=id_)["destroyed"]
-        else:
-            self._report.quarantined += self._device.ask("quarantine_key", label=label, id=id_)["objects"]
-            self._note(FindingKind.ORPHAN, UNKNOWN, label, id_)
+    def _destroy(self, label: str, id_: str) -> None:
+        if (label, id_) in self._quarantined:
+            self._device.ask("release_key", label=label, id=id_)
+        self._report.destroyed += self._device.ask("destroy_key", label=label, id=id_)["destroyed"]
 
-    def _named(self, strangers: set[Pair]) -> tuple[set[Pair], set[Pair]]:
-        """Which of these are to be destroyed, and which are being made."""
-        unwanted: set[Pair] = set()
-        being_made: set[Pair] = set()
+    def _put_aside(self, label: str, id_: str, kind: FindingKind, sentence: str) -> None:
+        self._report.quarantined += self._device.ask("quarantine_key", label=label, id=id_)["objects"]
+        self._note(kind, sentence, label, id_)
+
+    def _named(self, strangers: set[Pair]) -> _Named:
+        """Which of these somebody knows of."""
+        named = _Named(set(), set(), set())
         for ids in _chunks(sorted(id_ for _, id_ in strangers)):
             for label, id_, state, is_let_go in self._intents(ids):
                 if state == IntentState.OPEN or (state == IntentState.ABANDONED and not is_let_go):
                     # One that was given up a moment ago may have its maker at work still; the supervisor cleans up
                     # after it.
-                    being_made.add((label, id_))
+                    named.being_made.add((label, id_))
                 elif state == IntentState.ABANDONED:
-                    unwanted.add((label, id_))
-            tombstones = Tombstone.objects.filter(cluster=self._cluster, backing_key_id__in=ids)
-            unwanted |= set(tombstones.values_list("label", "backing_key_id"))
+                    named.unwanted.add((label, id_))
+            for one in Tombstone.objects.filter(cluster=self._cluster, backing_key_id__in=ids):
+                said = named.orphaned if one.leaves_objects else named.unwanted
+                said.add((one.label, one.backing_key_id))
             # After the intents: a key that was finished since the token was listed has its row by now.
             made = MaskedKey.objects.filter(cluster=self._cluster, backing_key_id__in=ids)
-            being_made |= set(made.values_list("label", "backing_key_id"))
-        return unwanted - being_made, being_made
+            named.being_made.update(made.values_list("label", "backing_key_id"))
+        return named
 
     def _intents(self, ids: list[str]) -> list[tuple[str, str, str, bool]]:
         """(label, backing key id, state, whether its maker has let go of it).
@@ -304,20 +318,11 @@ class _Comparison:
         self._report.failed = len(self._failed)
         self._note(FindingKind.MISSING, sentence, row.label, row.backing_key_id)
 
-    def _confirm(self, tombstones: list[int]) -> None:
+    def _confirm(self, deleted: list[Tombstone]) -> None:
         """This HSM has nothing more of what these say was deleted."""
-        for pk in tombstones:
-            with transaction.atomic():
-                tombstone = Tombstone.objects.select_for_update().filter(pk=pk).first()
-                if tombstone is None or self._device.hsm.hsm_id not in tombstone.hsms:
-                    continue
-                if (tombstone.label, tombstone.backing_key_id) in self._still_there:
-                    continue
-                tombstone.hsms.remove(self._device.hsm.hsm_id)
-                if tombstone.hsms:
-                    tombstone.save(update_fields=["hsms"])
-                else:
-                    tombstone.delete()
+        for one in deleted:
+            if (one.label, one.backing_key_id) not in self._still_there:
+                tombstones.confirm(one.pk, self._device.hsm.hsm_id)
 
     # What else is wrong
 

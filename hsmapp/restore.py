@@ -1,7 +1,8 @@
 """Put a backup in the place of a stopped installation's database, and see that its HSMs can be used again.
 
     1. the backup is read whole into a file beside the database, checked, and brought up to this code's schema; its open
-       intents become *restored*, so that nobody ever destroys what they may have left in a token
+       intents become *restored*, so that nobody ever destroys what they may have left in a token, and the deletions of
+       keys that it has wait for a confirmation: one of them may have been cancelled since
     2. the tokens are looked at and compared with it (token_survey.py); up to here nothing was changed
     3. the database goes to <data>/replaced/<time>/ and the restored one takes its place, by one rename
     4. the HSMs are made usable (restored_hsms.py): tokens that do not open go to <data>/replaced/<time>/ too, a masking
@@ -13,6 +14,7 @@ Killed at any line, it is run again; a server does not start in between (restore
 
 from __future__ import annotations
 
+import datetime
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,6 +28,7 @@ from django.db import DatabaseError, connections
 from hsmapp import (
     backup_file,
     clock,
+    clock_watch,
     data_folder,
     database_files,
     restore_journal,
@@ -112,6 +115,7 @@ def _prepared(file: Path, processes: ExitStack) -> tuple[Manifest, list[Surveyed
         with database_files.opened(candidate) as alias:
             _check_schema(file, alias)
             KeyIntent.objects.using(alias).filter(state=IntentState.OPEN).update(state=IntentState.RESTORED)
+            clock_watch.note_restored(alias, made_at=datetime.datetime.fromisoformat(manifest.created_at))
             found = token_survey.survey(alias, processes)
     except OSError as error:
         raise RestoreError(f"The data folder {settings.DATA} can't be written: {error.strerror}.") from error

@@ -60,6 +60,7 @@ class FindingKind(TextChoices):
     MISSING = "missing", "Missing key"
     DAMAGED = "damaged", "Damaged key"
     ORPHAN = "orphan", "Unknown key"  # nobody knows it, so nobody may destroy it
+    ORPHANED = "orphaned", "Orphaned key material"  # its KMS key was deleted while nobody could log in to the cluster
     DEBRIS = "debris", "Debris"  # left behind by something that was cut short
     MASKING_KEY = "masking-key", "Damaged masking key"
     STORAGE = "storage", "Storage lost"

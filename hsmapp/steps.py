@@ -36,10 +36,21 @@ class Step(enum.IntEnum):
     CHANGED_ON_SOME_HSMS = 10
     CHANGED_ON_ALL_HSMS = 11
     PASSWORD_CURRENT = 12  # the store is not CONNECTED yet
+    # ScheduleKeyDeletion and CancelKeyDeletion (kmsapp/operations/key_deletion.py)
+    SCHEDULING = 13  # inside the transaction
+    SCHEDULED = 14  # the caller has not been told
+    CANCELLING = 15  # inside the transaction
+    CANCELLED = 16  # the caller has not been told
+    # Deleting a key (kmsapp/key_deletion_jobs.py, tombstones.py)
+    DELETING = 17  # inside the transaction
+    DELETED = 18  # every HSM holds it still
+    OBJECT_DESTROYED = 19  # in one HSM, which is not off the tombstone
+    CONFIRMED = 20  # one HSM is off the tombstone, or it has gone
 
 
 CREATE_KEY = tuple(Step(number) for number in range(1, 7))
 CONNECT = tuple(Step(number) for number in range(8, 13))
+DELETE_KEY = tuple(Step(number) for number in range(13, 21))
 
 _slots = threading.local()
 _numbers = itertools.count()

@@ -20,6 +20,7 @@ from hsmapp.keeper import PROBE_SECONDS, ROUND_SECONDS, Keeper
 from hsmapp.models import Cluster, Hsm, KeyIntent
 from hsmapp.replication import Device
 from hsmapp.states import HSM_STOPPED, ClusterState, HsmState, IntentState
+from hsmapp.tombstones import Undertaker
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class Supervisor:
         self._keepers: dict[str, Keeper] = {}
         self._locks: dict[int, threading.Lock] = {}
         self._locks_guard = threading.Lock()
+        self._undertaker = Undertaker()
 
     def cluster_lock(self, cluster_pk: int) -> threading.Lock:
         """One HSM of a cluster at a time is changed in ways that involve its peers."""
@@ -72,6 +74,7 @@ class Supervisor:
                 self._keepers[hsm_id].start()
         self._found_clusters()
         self._clean_abandoned()
+        self._undertaker.round(self._devices())
 
     def stop(self) -> None:
         for keeper in self._keepers.values():
@@ -102,10 +105,15 @@ class Supervisor:
         """Destroy what abandoned intents left on HSMs that serve; on the others it goes before they serve again."""
         # Its maker, if it still runs, has let go of it by then: a last step may have been under way at the deadline.
         overdue = Now() - datetime.timedelta(seconds=key_creation.LET_GO_SECONDS)
-        devices = {keeper.hsm_id: keeper.device for keeper in self._keepers.values() if keeper.device is not None}
+        devices = self._devices()
         for intent in KeyIntent.objects.filter(state=IntentState.ABANDONED, deadline__lt=overdue).exclude(hsms=[]):
             if devices.keys() & set(intent.hsms):
                 resync.clean(intent, devices)
+
+    def _devices(self) -> dict[str, Device]:
+        """By HSM id, those whose processes answer."""
+        found = {keeper.hsm_id: keeper.device for keeper in self._keepers.values()}
+        return {hsm_id: device for hsm_id, device in found.items() if device is not None}
 
 
 def run() -> None:

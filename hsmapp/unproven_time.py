@@ -23,6 +23,15 @@ ZERO = datetime.timedelta()
 class Reason(StrEnum):
     AHEAD = "ahead"  # wall time ran ahead of the machine's own clock
     SILENCE = "silence"  # nothing was noted for longer than LONGEST_SILENCE
+    RESTORED = "restored"  # the database came from a backup, which may not know of a deletion that was cancelled
+
+
+# For people.
+IN_WORDS = {
+    Reason.AHEAD: "the clock of this machine was set ahead",
+    Reason.SILENCE: "Casemate did not run for over 24 hours",
+    Reason.RESTORED: "the database was restored from a backup, and the deletion may have been cancelled since",
+}
 
 
 @dataclass(frozen=True)
@@ -87,11 +96,17 @@ def find_hold(
     unconfirmed: the spans that nobody has confirmed, in the order in which they were noticed.
     A deletion that fell due within a span waits for the confirmation. One that was scheduled before wall time was set
     ahead and falls due after that would come too early by as much: it waits that much longer, or for the confirmation.
+    Of those that were scheduled before the database was restored, all wait for the confirmation.
     """
     due = due_at
     confirmation_needed = False
     for span in unconfirmed:
-        if scheduled_at >= span.ends_at or due <= span.begins_at:
+        if scheduled_at >= span.ends_at:
+            continue
+        if span.reason == Reason.RESTORED:
+            confirmation_needed = True
+            continue
+        if due <= span.begins_at:
             continue
         confirmation_needed = confirmation_needed or due_at <= span.ends_at
         if span.reason == Reason.AHEAD:

@@ -10,7 +10,7 @@ class KmsappConfig(AppConfig):
 
     def ready(self) -> None:
         # Their job handlers must be known wherever jobs run, also where no call is ever dispatched.
-        from kmsapp import audit_reading, key_store_jobs  # noqa: F401
+        from kmsapp import audit_reading, key_deletion_jobs, key_store_jobs  # noqa: F401
         from kmsapp.iam import aws_managed, sessions  # noqa: F401
 
         post_migrate.connect(aws_managed.put, sender=self)

@@ -46,6 +46,7 @@ _SOURCES = {
     "sts": "sts.amazonaws.com",
     "iam": "iam.amazonaws.com",
 }
+_EVENT_VERSION, _AWS_INTERNAL = "1.11", "AWS Internal"
 _IDENTITY_TYPES = {"User": "IAMUser", "Root": "Root", "AssumedRole": "AssumedRole"}
 
 
@@ -54,13 +55,13 @@ def event(call: Call, *, error: KmsError | None = None, response: Event | None =
     caller = call.caller
     service, _, name = call.recorded_as.partition(":")
     record: Event = {
-        "eventVersion": "1.11",
+        "eventVersion": _EVENT_VERSION,
         "userIdentity": _user_identity(call),
         "eventTime": _time(clock.now()),
         "eventSource": _SOURCES[service],
         "eventName": name,
         "awsRegion": caller.region,
-        "sourceIPAddress": caller.source_ip or "AWS Internal",
+        "sourceIPAddress": caller.source_ip or _AWS_INTERNAL,
         "userAgent": caller.user_agent[:1024],
         "requestParameters": call.audit_parameters or None,
         "responseElements": response,
@@ -80,6 +81,36 @@ def event(call: Call, *, error: KmsError | None = None, response: Event | None =
         record["errorCode"] = "AccessDenied" if error.code == "AccessDeniedException" else error.code
         record["errorMessage"] = error.message
     return record
+
+
+def service_event(name: str, key_arn: str, *, more: Event) -> Event:
+    """The event of something that KMS does to a key by itself. more: its additionalEventData.
+
+    https://docs.aws.amazon.com/awscloudtrail/latest/userguide/non-api-aws-service-events.html
+    """
+    arn = arns.parse(key_arn)
+    if arn is None:
+        raise ValueError(f"{key_arn} is no ARN")
+    return {
+        "eventVersion": _EVENT_VERSION,
+        "userIdentity": {"accountId": arn.account, "invokedBy": _AWS_INTERNAL},
+        "eventTime": _time(clock.now()),
+        "eventSource": _SOURCES["kms"],
+        "eventName": name,
+        "awsRegion": arn.region,
+        "sourceIPAddress": _AWS_INTERNAL,
+        "userAgent": _AWS_INTERNAL,
+        "requestParameters": None,
+        "responseElements": {"keyId": key_arn},
+        "additionalEventData": more,
+        "eventID": ids.new_uuid(),
+        "readOnly": False,
+        "resources": [_resource(key_arn)],
+        "eventType": "AwsServiceEvent",
+        "managementEvent": True,
+        "recipientAccountId": arn.account,
+        "eventCategory": "Management",
+    }
 
 
 def _resource(arn: str) -> Event:
@@ -125,6 +156,11 @@ def _session_context(caller: Caller) -> Event:
 
 def _time(moment: datetime.datetime) -> str:
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def time_in_response(moment: datetime.datetime) -> str:
+    """A date as responseElements have it: Oct 14, 2021, 5:39:50 PM."""
+    return f"{moment:%b %-d, %Y, %-I:%M:%S %p}"
 
 
 def record_change(record: Event) -> None:

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from hsmapp import clock, clock_watch, epochs, jobs
-from hsmapp.clock_watch import find_hold, look, read_clocks, unconfirmed
+from hsmapp.clock_watch import look, look_for_holds, read_clocks, unconfirmed
 from hsmapp.models import AccountClock, ClockNote, UnprovenSpan
 from hsmapp.unproven_time import Hold, Reading, Reason
 
@@ -32,6 +32,10 @@ def set_ahead(length: datetime.timedelta) -> None:
     """Make this machine's wall clock one that was set ahead by so much, ten seconds after its last note."""
     seconds = datetime.timedelta(seconds=10)
     note_as_if(length + seconds, boot_behind=seconds)
+
+
+def find_hold(account: str, *, scheduled_at: datetime.datetime, due_at: datetime.datetime) -> Hold | None:
+    return look_for_holds().on(account, scheduled_at=scheduled_at, due_at=due_at)
 
 
 def test_both_clocks_of_this_machine_go_forward() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models import Q
 
 from hsmapp.models import MaskedKey
 from kmsapp import arns
@@ -36,11 +37,19 @@ class KmsKey(models.Model):
     # ARN in the policy -> unique id of whoever had it when the policy was written: a namesake made later has nothing.
     policy_principals = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField()
-    deletion_date = models.DateTimeField(null=True, blank=True)
+    # Of a key that is PendingDeletion; empty otherwise.
+    deletion_date = models.DateTimeField(null=True, blank=True)  # on the account's clock
+    deletion_scheduled_at = models.DateTimeField(null=True, blank=True)  # wall time
+    # When somebody said that its time has come although nobody can prove it (hsmapp/clock_watch.py).
+    deletion_confirmed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["key_id"]
         verbose_name = "KMS key"
+        # The few that wait are looked through several times a second.
+        indexes = [
+            models.Index(fields=["deletion_date"], condition=Q(key_state="PendingDeletion"), name="keys_to_delete")
+        ]
         constraints = [models.UniqueConstraint(fields=["account", "region", "key_id"], name="key_id_is_unique")]
 
     def __str__(self) -> str:

@@ -10,6 +10,8 @@ import importlib
 MODULES = (
     "kmsapp.operations.keys",
     "kmsapp.operations.key_creation",
+    "kmsapp.operations.key_state_changes",
+    "kmsapp.operations.key_deletion",
     "kmsapp.operations.aliases",
     "kmsapp.operations.tags",
     "kmsapp.operations.policies",

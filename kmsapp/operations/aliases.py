@@ -15,6 +15,7 @@ from kmsapp.call import Call
 from kmsapp.condition_keys import ALIASES_PER_KEY
 from kmsapp.errors import AlreadyExistsException, LimitExceededException, NotAuthorizedException, ValidationException
 from kmsapp.models import Alias, KmsKey
+from kmsapp.operations.keys import locked
 from kmsapp.registry import operation
 
 LIST_ALIASES_DEFAULT = 50
@@ -69,9 +70,9 @@ def create_alias(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         raise ValidationException("Aliases must refer to keys. Not aliases")
     access.account(call, "kms:CreateAlias", arns.alias_arn(call.caller.region, call.caller.account, name))
     found = access.key(call, target, "kms:CreateAlias")
-    key_states.require("CreateAlias", found.key_state, found.arn)
+    key_states.require("CreateAlias", found)
     with call.change({"keyId": found.arn}):
-        key = KmsKey.objects.select_for_update().get(pk=found.pk)  # two callers must not make the 51st together
+        key = locked(found, "CreateAlias")  # two callers must not make the 51st together
         require_free(key.account, key.region, name)
         if key.aliases.count() >= ALIASES_PER_KEY:
             raise LimitExceededException(f"{key.arn} has {ALIASES_PER_KEY} aliases, as many as a key can have.")

@@ -19,7 +19,8 @@ from kmsapp.iam import principals
 from kmsapp.models import Alias, CustomKeyStore, KmsKey, Role, Tag, User
 from kmsapp.models.key_stores import ConnectionState
 from kmsapp.operations import key_stores, tags
-from kmsapp.operations.keys import key_metadata, key_row
+from kmsapp.operations.key_deletion import held_because
+from kmsapp.operations.keys import key_metadata, row_of
 from kmsapp.registry import operation
 
 PAGE_SIZE = 10
@@ -105,6 +106,7 @@ def describe_key(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Everything of a key's page that the caller may see.
 
     Denied: for each of Aliases, Tags and Policy that they may not, AWS's sentence; it is empty in the answer then.
+    DeletionHeldBecause: why its deletion, which is due, waits for a confirmation; empty if it does not.
     """
     call.audit_parameters["keyId"] = params["KeyId"]
     found = access.key(call, params["KeyId"], "kms:DescribeKey")
@@ -114,7 +116,7 @@ def describe_key(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         "Policy": access.refusal(call, found, "kms:GetKeyPolicy"),
     }
     denied = {part: refusal for part, refusal in refusals.items() if refusal}
-    key = key_row(found.pk)
+    key = row_of(found)
     store = key.custom_key_store
     aliases = [] if "Aliases" in denied else key.aliases.order_by("name")
     tag_rows = [] if "Tags" in denied else Tag.objects.filter(key=key).order_by("tag_key")
@@ -127,6 +129,7 @@ def describe_key(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         "Policy": "" if "Policy" in denied else principals.shown(found.policy, found.policy_principals),
         "Denied": denied,
         "CustomKeyStore": key_stores.entry(store) if store is not None else None,
+        "DeletionHeldBecause": held_because(key),
         "BackingKeyId": key.material.backing_key_id if key.material is not None else "",
     }
 

@@ -55,7 +55,7 @@ def usable_key(call: Call, identifier: str, operation: str) -> KeyFacts:
 
 def require_usable(call: Call, key: KeyFacts, operation: str) -> KeyFacts:
     """Refuse a key whose state or usage does not allow the operation."""
-    key_states.require(operation, key.key_state, key.arn)
+    key_states.require(operation, key)
     if key.key_usage != "ENCRYPT_DECRYPT":
         raise InvalidKeyUsageException(f"{key.arn} key usage is {key.key_usage} which is not valid for {operation}.")
     if key.custom_key_store_id and key.material is not None:

@@ -14,8 +14,9 @@ from kmsapp.call import Call
 from kmsapp.errors import LimitExceededException, NotFoundException, ValidationException
 from kmsapp.grant_rules import Permissions, Terms
 from kmsapp.key_facts import KeyFacts
-from kmsapp.models import Grant, KmsKey
+from kmsapp.models import Grant
 from kmsapp.operations import cryptography, grant_parameters
+from kmsapp.operations.keys import locked
 from kmsapp.registry import operation
 
 GRANTS_PER_KEY = 50_000
@@ -44,7 +45,7 @@ def create_grant(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     grant_parameters.require_service_terms(params)
     grant_parameters.require_valid(asked)
     key = access.key(call, params["KeyId"], "kms:CreateGrant")
-    key_states.require("CreateGrant", key.key_state, key.arn)
+    key_states.require("CreateGrant", key)
     grant_parameters.require_supported(asked, key)
     found = _unique_ids(params)
     grant = Grant(
@@ -90,7 +91,7 @@ def _digest(grant: Grant, asked: Permissions) -> str:
 
 def _write(call: Call, key: KeyFacts, grant: Grant) -> str:
     """Write the grant and return its id, or that of the grant whose making this call repeats."""
-    KmsKey.objects.select_for_update().get(pk=key.pk)  # two callers must not make the 50,001st together
+    locked(key, "CreateGrant")  # two callers must not make the 50,001st together
     if call.granted_by:
         access.key(call, key.arn, "kms:CreateGrant")  # whoever has revoked that grant since has done so for good
     if (made := _same(grant)) is not None:
@@ -125,7 +126,7 @@ def revoke_grant(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         raise _not_found(grant_id)
     cryptography.end_dry_run(params)
     with call.change({"keyId": key.arn}):
-        _delete(key, grant_id)
+        _delete(key, grant_id, "RevokeGrant")
     return {}
 
 
@@ -141,7 +142,7 @@ def retire_grant(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     access.retirement(call, key, grant_id, grant)
     cryptography.end_dry_run(params)
     with call.change({"keyId": key.arn}):
-        _delete(key, grant_id)
+        _delete(key, grant_id, "RetireGrant")
     return {}
 
 
@@ -164,9 +165,9 @@ def _of_token(call: Call, token: str) -> tuple[KeyFacts, str, Terms]:
     return key, row.grant_id, grants.terms(row)
 
 
-def _delete(key: KeyFacts, grant_id: str) -> None:
+def _delete(key: KeyFacts, grant_id: str, operation_name: str) -> None:
     """Delete the grant inside the caller's transaction. Raises NotFoundException if another call has done it first."""
-    KmsKey.objects.select_for_update().get(pk=key.pk)  # who makes grants by this one waits, or is waited for
+    locked(key, operation_name)  # who makes grants by this one waits, or is waited for
     grant = Grant.objects.select_related("key").filter(key_id=key.pk, grant_id=grant_id).first()
     if grant is None:
         raise _not_found(grant_id)

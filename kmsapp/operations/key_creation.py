@@ -19,7 +19,7 @@ from hsmapp.errors import (
 )
 from hsmapp.models import KeyIntent, MaskedKey
 from hsmapp.states import ClusterState, IntentState
-from kmsapp import access, arns, ids, key_facts, key_policies, shapes
+from kmsapp import access, arns, audit, ids, key_facts, key_policies, shapes
 from kmsapp.call import Call
 from kmsapp.errors import (
     AccessDeniedException,
@@ -284,7 +284,7 @@ def _require_store_still_connected(store_pk: int) -> None:
 
 def _response_elements(key: KmsKey) -> dict[str, Any]:
     shown = {shapes.lower_camel(name): value for name, value in key_metadata(key).items() if name != "CreationDate"}
-    shown["creationDate"] = key.created_at.strftime("%b %-d, %Y, %-I:%M:%S %p")
+    shown["creationDate"] = audit.time_in_response(key.created_at)
     return {"keyMetadata": shown}
 
 

@@ -1,13 +1,15 @@
-"""DescribeKey and ListKeys, and how a key's metadata are shown."""
+"""DescribeKey and ListKeys, how a key's metadata are shown, and the rows of keys."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hsmapp import epochs
-from kmsapp import access, paging
+from kmsapp import access, key_states, paging
 from kmsapp.call import Call
-from kmsapp.key_facts import shown_state
+from kmsapp.errors import NotFoundException
+from kmsapp.key_facts import KeyFacts, shown_state
 from kmsapp.models import KmsKey
 from kmsapp.registry import operation
 
@@ -45,8 +47,34 @@ def key_metadata(key: KmsKey) -> dict[str, Any]:
 
 
 def key_row(pk: int) -> KmsKey:
-    """The row of a key that access.py has found, with what key_metadata needs."""
+    """The row of a key that is sure to be there, with what key_metadata needs."""
     return KmsKey.objects.select_related("custom_key_store__cluster", "material").get(pk=pk)
+
+
+def row_of(found: KeyFacts) -> KmsKey:
+    """The same for a key that access.py has found. Raises NotFoundException if it has been deleted since."""
+    try:
+        return key_row(found.pk)
+    except KmsKey.DoesNotExist as error:
+        raise _gone(found) from error
+
+
+def locked(found: KeyFacts, operation: str) -> KmsKey:
+    """The row of a key that access.py has found, which nobody else changes until the end of the transaction.
+
+    The key may have changed since it was found, so its state is looked at once more.
+    operation: without its service. Raises: NotFoundException if it has been deleted; what key_states.require raises.
+    """
+    rows = KmsKey.objects.select_for_update(of=("self",)).select_related("custom_key_store")
+    row = rows.filter(pk=found.pk).first()
+    if row is None:
+        raise _gone(found)
+    key_states.require(operation, replace(found, key_state=shown_state(row)))
+    return row
+
+
+def _gone(found: KeyFacts) -> NotFoundException:
+    return NotFoundException(f"Key '{found.arn}' does not exist")
 
 
 @operation("kms:DescribeKey", read_only=True)
@@ -54,7 +82,7 @@ def describe_key(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """https://docs.aws.amazon.com/kms/latest/APIReference/API_DescribeKey.html"""
     call.audit_parameters["keyId"] = params["KeyId"]
     found = access.key(call, params["KeyId"], "kms:DescribeKey", aliases=True)
-    described = _described.get(found.account, found.pk, lambda: key_metadata(key_row(found.pk)))
+    described = _described.get(found.account, found.pk, lambda: key_metadata(row_of(found)))
     return {"KeyMetadata": dict(described)}
 
 

@@ -8,7 +8,7 @@ from kmsapp import access, key_policies, key_states
 from kmsapp.call import Call
 from kmsapp.errors import NotFoundException, UnsupportedOperationException
 from kmsapp.iam import principals
-from kmsapp.models import KmsKey
+from kmsapp.operations.keys import locked
 from kmsapp.registry import operation
 
 DEFAULT = "default"
@@ -35,8 +35,10 @@ def put_key_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     found = access.key(call, params["KeyId"], "kms:PutKeyPolicy")
     if name != DEFAULT:
         raise UnsupportedOperationException(f"The only valid policy name is {DEFAULT}, not {name}.")
-    key_states.require("PutKeyPolicy", found.key_state, found.arn)
+    key_states.require("PutKeyPolicy", found)
     policy = key_policies.accepted(call, found, params["Policy"], bypass_lockout_check=bypass)
     with call.change({"keyId": found.arn}):
-        KmsKey.objects.filter(pk=found.pk).update(policy=policy.text, policy_principals=policy.principals)
+        key = locked(found, "PutKeyPolicy")
+        key.policy, key.policy_principals = policy.text, dict(policy.principals)
+        key.save(update_fields=["policy", "policy_principals"])
     return {}

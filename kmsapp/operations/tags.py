@@ -8,7 +8,8 @@ from typing import Any
 from kmsapp import access, key_states, paging
 from kmsapp.call import Call
 from kmsapp.errors import TagException
-from kmsapp.models import KmsKey, Tag
+from kmsapp.models import Tag
+from kmsapp.operations.keys import locked
 from kmsapp.registry import operation
 
 TAGS_PER_KEY = 50
@@ -48,10 +49,10 @@ def tag_resource(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     call.audit_parameters["keyId"] = params["KeyId"]
     call.audit_parameters["tags"] = [{"tagKey": tag["TagKey"], "tagValue": tag["TagValue"]} for tag in tag_list]
     found = access.key(call, params["KeyId"], "kms:TagResource")
-    key_states.require("TagResource", found.key_state, found.arn)
+    key_states.require("TagResource", found)
     require_valid(tag_list)
     with call.change({"keyId": found.arn}):
-        key = KmsKey.objects.select_for_update().get(pk=found.pk)  # the count below must hold until it is written
+        key = locked(found, "TagResource")  # the count below must hold until it is written
         for tag in tag_list:
             Tag.objects.update_or_create(key=key, tag_key=tag["TagKey"], defaults={"tag_value": tag["TagValue"]})
         if key.tags.count() > TAGS_PER_KEY:

@@ -13,12 +13,7 @@ from django.utils.dateparse import parse_duration
 from hsmapp import clock, clock_watch
 from hsmapp.management.installation_command import InstallationCommand
 from hsmapp.models import AccountClock
-from hsmapp.unproven_time import Reason
-
-REASONS = {
-    Reason.AHEAD: "the clock of this machine was set ahead",
-    Reason.SILENCE: "Casemate did not run for over 24 hours",
-}
+from hsmapp.unproven_time import IN_WORDS, Reason
 
 
 class Command(InstallationCommand):
@@ -48,7 +43,7 @@ class Command(InstallationCommand):
             self.stdout.write(f"{row.account}  {clock.for_account(row.account):%Y-%m-%d %H:%M:%S}, {row.offset} ahead")
         waiting = clock_watch.unconfirmed()
         for span in waiting:
-            self.stdout.write(f"span {span.pk}  {span}: {REASONS[Reason(span.reason)]}.")
+            self.stdout.write(f"span {span.pk}  {span}: {IN_WORDS[Reason(span.reason)]}.")
         if waiting:
             self.stdout.write(
                 "Keys whose deletion fell due in such a span are kept until it is confirmed. "

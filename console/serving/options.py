@@ -27,6 +27,7 @@ class Options:
     empty: bool  # no demo on an empty data folder
     workers: int
     immediate: bool
+    resettable: bool  # accounts can be put back to what they are when it starts
 
     @property
     def url(self) -> str:
@@ -47,6 +48,8 @@ class Options:
         }
         if self.immediate:
             values["CASEMATE_IMMEDIATE"] = "1"
+        if self.resettable:
+            values["CASEMATE_RESETTABLE"] = "1"
         if self.tls:
             values["CASEMATE_TLS"] = "1"
         if not self.is_loopback and "CASEMATE_ALLOWED_HOSTS" not in os.environ:
@@ -85,6 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=2, help="web worker processes (default: 2)")
     parser.add_argument("--immediate", action="store_true", help="stores, clusters and HSMs change state at once")
     parser.add_argument(
+        "--resettable",
+        action="store_true",
+        help="for tests: whoever can read the data folder may put an account back to what it is at this start",
+    )
+    parser.add_argument(
         "--quotas", choices=["aws", "off"], default="off", help="request quotas (default: off; aws is not built yet)"
     )
     return parser
@@ -119,4 +127,5 @@ def parse(arguments: list[str]) -> Options:
         empty=given.empty,
         workers=given.workers,
         immediate=given.immediate,
+        resettable=given.resettable,
     )

@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('hsmapp', '0003_key_deletion'),
-        ('kmsapp', '0003_as_before'),
+        ('kmsapp', '0004_user_enabled_at'),
     ]
 
     operations = [

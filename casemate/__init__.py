@@ -1,8 +1,8 @@
 """What an installed Casemate is to other projects: the command `casemate`, and a test kit (`casemate.testing`).
 
-The server's own packages (console, kmsapp, hsmapp) are not importable where this is installed: they lie in a folder that
-only the server's processes look into, so they can't collide with anybody's. This package needs nothing but the standard
-library. See docs/adr/0011.
+The server's own packages (console, kmsapp, hsmapp) are not importable where this is installed: they lie in a folder
+that only the server's processes look into, so they can't collide with anybody's. This package needs nothing but the
+standard library. See docs/adr/0011.
 """
 
 from __future__ import annotations

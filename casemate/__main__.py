@@ -11,9 +11,11 @@ from casemate import __version__, code
 DATA = "casemate-data"  # in the folder where the command is called
 DIE_WITH_PARENT = "--die-with-parent"  # the server ends when what started it does, however that ends
 
-USAGE = f"""usage: casemate serve [options]    start the console, the AWS API and the HSMs ({DATA}/ unless --data says otherwise)
-       casemate manage <command>  commands for the data folder of a server (CASEMATE_DATA, or {DATA}/)
+USAGE = f"""usage: casemate serve [options]    start the console, the AWS API and the HSMs
+       casemate manage <command>   what an operator does to a data folder
        casemate --version
+
+The data folder is {DATA} in this folder, unless --data or, for manage, CASEMATE_DATA says otherwise.
 
 `casemate serve --help` and `casemate manage help` list what there is."""
 

@@ -1,12 +1,12 @@
 """An account as it was at one moment, and the way back to it: what the test kit's reset does.
 
-Not an operation of anybody's: like a restore it turns the installation back, for whoever holds the data folder, and only
-where the server was started for that (bin/serve --resettable).
+Not an operation of anybody's: like a restore it turns the installation back, for whoever holds the data folder, and
+only where the server was started for that (bin/serve --resettable).
 
 What comes back: keys with their policies, aliases, tags and grants, users, groups, roles and policies, access keys,
-sessions, the account's clock. Keys made since are deleted as if their waiting period were over, their material in every
-HSM too. What doesn't: clusters, HSMs and key stores. If one of those has changed, `put_back` says so and changes nothing.
-The audit record goes on.
+sessions, the account's clock. Keys made since are deleted as if their waiting period were over, their material in
+every HSM too. What doesn't: clusters, HSMs and key stores. If one of those has changed, `put_back` says so and changes
+nothing. The audit record goes on.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _ROWS: tuple[tuple[type[models.Model], tuple[str, ...]], ...] = (
 )
 # What must be as it was, for it can't be put back by rows: there are tokens and passwords behind it.
 _STANDING: tuple[tuple[type[models.Model], str, tuple[str, ...]], ...] = (
-    (CustomKeyStore, "account", ("custom_key_store_id", "custom_key_store_name", "connection_state")),
+    (CustomKeyStore, "account", ("custom_key_store_id", "name", "connection_state")),
     (Cluster, "account", ("cluster_id", "state")),
     (Hsm, "cluster__account", ("hsm_id", "state")),
 )
@@ -118,7 +118,7 @@ def _as_rows(found: QuerySet[Any]) -> dict[str, Row]:
 
 def _standing(account: str) -> dict[str, list[list[str]]]:
     return {
-        model._meta.verbose_name_plural or "": sorted(
+        str(model._meta.verbose_name_plural): sorted(
             map(list, model._default_manager.filter(**{path: account}).values_list(*columns))
         )
         for model, path, columns in _STANDING
@@ -154,4 +154,4 @@ def _put_back_rows(account: str, then: Rows) -> None:
         rows = [found.object for found in serializers.deserialize("python", missing)]
         model._default_manager.bulk_create(rows)
         if model is MaskedKey:
-            Tombstone.objects.filter(label__in=[row.label for row in rows]).delete()
+            Tombstone.objects.filter(label__in=[row["fields"]["label"] for row in missing]).delete()

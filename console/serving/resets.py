@@ -1,4 +1,4 @@
-"""What a server that was started with --resettable keeps for its reset: accounts as they were at the start, and a token.
+"""What a server that was started with --resettable keeps: accounts as they were at the start, and a token for the reset.
 
 Both are files of the data folder that only its owner can read, so whoever may ask for a reset could as well take the
 folder away.

@@ -81,6 +81,8 @@ PKCS11_MODULE = env_text("PKCS11_MODULE", env_text("SOFTHSM2_MODULE", ""))
 # Transitions of stores, clusters and HSMs take effect at once instead of after TRANSITION_SECONDS.
 IMMEDIATE = env_flag("CASEMATE_IMMEDIATE", False)
 TRANSITION_SECONDS = env_int("CASEMATE_TRANSITION_SECONDS", 3)
+# Whether accounts can be put back to what they were at the start (console/views/reset.py), for tests.
+RESETTABLE = env_flag("CASEMATE_RESETTABLE", False)
 # HSMs that CreateKey needs, active and in different Availability Zones, as AWS requires.
 MIN_ACTIVE_HSMS = env_int("CASEMATE_MIN_ACTIVE_HSMS", 2)
 

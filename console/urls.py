@@ -17,6 +17,7 @@ from console.views import (
     key_stores,
     keys,
     password,
+    reset,
     roles,
     shell,
     sign_in,
@@ -86,6 +87,7 @@ console: list[URLPattern | URLResolver] = [
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", shell.healthz, name="healthz"),
+    path("reset/", reset.reset, name="reset"),
     path("favicon.ico", shell.favicon, name="favicon"),
     path("admin/", admin_site.site.urls),
     path("", include((console, "console"))),

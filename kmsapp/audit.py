@@ -91,24 +91,32 @@ def service_event(name: str, key_arn: str, *, more: Event) -> Event:
     arn = arns.parse(key_arn)
     if arn is None:
         raise ValueError(f"{key_arn} is no ARN")
+    about = {"responseElements": {"keyId": key_arn}, "resources": [_resource(key_arn)], "additionalEventData": more}
+    return {**_of_itself(name, arn.account, arn.region), **about}
+
+
+def reset_event(account: str, region: str) -> Event:
+    """The event of an account that was put back to what it was (account_snapshots.py), which AWS has not."""
+    return {**_of_itself("ResetAccount", account, region), "responseElements": None, "resources": []}
+
+
+def _of_itself(name: str, account: str, region: str) -> Event:
+    """What every event has that no caller asked for."""
     return {
         "eventVersion": _EVENT_VERSION,
-        "userIdentity": {"accountId": arn.account, "invokedBy": _AWS_INTERNAL},
+        "userIdentity": {"accountId": account, "invokedBy": _AWS_INTERNAL},
         "eventTime": _time(clock.now()),
         "eventSource": _SOURCES["kms"],
         "eventName": name,
-        "awsRegion": arn.region,
+        "awsRegion": region,
         "sourceIPAddress": _AWS_INTERNAL,
         "userAgent": _AWS_INTERNAL,
         "requestParameters": None,
-        "responseElements": {"keyId": key_arn},
-        "additionalEventData": more,
         "eventID": ids.new_uuid(),
         "readOnly": False,
-        "resources": [_resource(key_arn)],
         "eventType": "AwsServiceEvent",
         "managementEvent": True,
-        "recipientAccountId": arn.account,
+        "recipientAccountId": account,
         "eventCategory": "Management",
     }
 

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,48 +23,22 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from casemate.server import clean_environment as clean_environment
+from casemate.server import free_port as free_port
+from casemate.testing import ROOT_USER, Person
 from hsmapp.parent import die_with_parent
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_ACCOUNT = "111122223333"
 REGION = "us-west-2"
 DEMO_HSMS = 2
-ROOT_USER = "<root>"  # in credentials.json
-LOWEST_PORT = 10_000
 START_SECONDS = 90.0
 WAIT_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Person:
-    """One of the demo's people."""
-
-    account: str
-    user_name: str
-    password: str = field(repr=False)
-    access_key_id: str
-    secret_access_key: str = field(repr=False)
 
 
 def _called(person: Mapping[str, str]) -> str:
     """What tests call one of the people: the user name, which is the same for root users of all accounts."""
     return f"root of {person['account']}" if person["user_name"] == ROOT_USER else person["user_name"]
-
-
-def free_port() -> int:
-    """A port that nobody listens on, nor gets as a client: a server that starts again must find its own port free."""
-    first_of_clients = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    while True:
-        port = secrets.choice(range(LOWEST_PORT, first_of_clients))
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-
-
-def clean_environment() -> dict[str, str]:
-    """The environment without what would point a server or an AWS client elsewhere."""
-    prefixes = ("AWS_", "CASEMATE_", "DJANGO_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
 
 
 class Server:

@@ -28,6 +28,7 @@ class Options:
     seed: Path | None  # what an empty data folder begins with, in place of the demo; as it was written
     workers: int
     immediate: bool
+    resettable: bool = False  # accounts can be put back to what they are when it starts
     quotas: bool = True  # requests are throttled as AWS throttles them
 
     @property
@@ -49,6 +50,8 @@ class Options:
         }
         if self.immediate:
             values["CASEMATE_IMMEDIATE"] = "1"
+        if self.resettable:
+            values["CASEMATE_RESETTABLE"] = "1"
         if self.tls:
             values["CASEMATE_TLS"] = "1"
         if not self.is_loopback and "CASEMATE_ALLOWED_HOSTS" not in os.environ:
@@ -92,6 +95,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=2, help="web worker processes (default: 2)")
     parser.add_argument("--immediate", action="store_true", help="stores, clusters and HSMs change state at once")
     parser.add_argument(
+        "--resettable",
+        action="store_true",
+        help="for tests: whoever can read the data folder may put an account back to what it is at this start",
+    )
+    parser.add_argument(
         "--quotas", choices=["aws", "off"], default="aws", help="request quotas: AWS's, or none (default: aws)"
     )
     return parser
@@ -124,4 +132,5 @@ def parse(arguments: list[str]) -> Options:
         workers=given.workers,
         immediate=given.immediate,
         quotas=given.quotas == "aws",
+        resettable=given.resettable,
     )

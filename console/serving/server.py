@@ -9,7 +9,7 @@ import sys
 import time
 from typing import NoReturn
 
-from console.serving import checks, credentials, seeding, stopping, tls
+from console.serving import checks, credentials, resets, seeding, stopping, tls
 from console.serving.health import is_healthy
 from console.serving.options import CannotStartError, Options, parse
 from console.serving.processes import KeepsFailingError, Processes
@@ -121,6 +121,9 @@ def _run(options: Options, started: float) -> None:
         # Before it is healthy: whoever has waited for that finds the files, and in aws.env this start's address.
         people = _people(options, processes)
         _wait_until_healthy(options, processes)
+        if options.resettable:
+            _wait_for_every_hsm(processes)
+            resets.prepare(options.data)
         show(options, people, time.monotonic() - started, is_demo=seeding.has_demo(options.data))
         _watch(options, processes)
     finally:
@@ -194,4 +197,16 @@ def _wait_until_healthy(options: Options, processes: Processes) -> None:
             raise KeepsFailingError(
                 f"The server does not get healthy in {HEALTHY_SECONDS:.0f} s: see {options.data / 'log'}."
             )
+        time.sleep(0.05)
+
+
+def _wait_for_every_hsm(processes: Processes) -> None:
+    """One active HSM in each cluster is healthy; an account as it is meant to be has all of its HSMs."""
+    from hsmapp.models import Hsm
+    from hsmapp.states import HsmState
+
+    deadline = time.monotonic() + HEALTHY_SECONDS
+    while Hsm.objects.filter(wanted=True).exclude(state=HsmState.ACTIVE).exists() and time.monotonic() < deadline:
+        stopping.check()
+        processes.tend()
         time.sleep(0.05)

@@ -30,6 +30,7 @@ from kmsapp.models import (
     Grant,
     Group,
     InlinePolicy,
+    KeyLastUsage,
     KmsKey,
     ManagedPolicy,
     PolicyVersion,
@@ -66,6 +67,7 @@ _ROWS: tuple[tuple[type[models.Model], tuple[str, ...]], ...] = (
     (Alias, ("account",)),
     (Tag, ("key__account",)),
     (Grant, ("key__account",)),
+    (KeyLastUsage, ("key__account",)),
 )
 # What must be as it was, for it can't be put back by rows: there are tokens and passwords behind it.
 _STANDING: tuple[tuple[type[models.Model], str, tuple[str, ...]], ...] = (

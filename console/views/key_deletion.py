@@ -41,7 +41,7 @@ def confirm(request: ConsoleRequest, key_id: str) -> HttpResponse:
             "and nothing that it encrypted can be decrypted again."
         ),
         button="Confirm deletion",
-        needs_word=True,
+        is_deletion=True,
         is_refused="The deletion wasn't confirmed",
     )
     return _ask(request, key_id, question, "console:ConfirmKeyDeletion", f"The key {key_id} is being deleted.")

@@ -109,7 +109,7 @@ def test_a_person_is_who_they_were(kit: Casemate) -> None:
         iam.remove_user_from_group(GroupName=group["GroupName"], UserName="bob")
     iam.delete_login_profile(UserName="bob")
     iam.delete_user(UserName="bob")
-    with pytest.raises(Exception, match="UnrecognizedClientException|The security token included"):
+    with pytest.raises(Exception, match=r"UnrecognizedClientException"):
         kit.client("kms", bob).encrypt(KeyId=KEY, Plaintext=b"x")
     kit.reset()
     assert kit.client("kms", bob).encrypt(KeyId=KEY, Plaintext=b"x")["CiphertextBlob"]
@@ -149,5 +149,5 @@ def test_nobody_else_can_ask(kit: Casemate, token: str, account: str) -> None:
 
 
 def test_a_person_who_is_not_there_is_named(kit: Casemate) -> None:
-    with pytest.raises(LookupError, match="There is no 'zoe' here. There are: "):
+    with pytest.raises(LookupError, match="There is no 'zoe' here"):
         kit.person("zoe")

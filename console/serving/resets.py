@@ -1,4 +1,4 @@
-"""What a server that was started with --resettable keeps: accounts as they were at the start, and a token to reset them.
+"""What a server that was started with --resettable keeps: accounts as they were at the start, and a token for resets.
 
 Both are files of the data folder that only its owner can read, so whoever may ask for a reset could as well take the
 folder away.

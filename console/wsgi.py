@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 django_application = get_wsgi_application()
 
 from console import proxies  # noqa: E402  needs Django to be set up, as the next ones do
+from console.bodies import whole  # noqa: E402
 from hsmapp import connections, heartbeat, steps  # noqa: E402
 from kmsapp import audit  # noqa: E402
-from kmsapp.wire.handler import handle, is_wire  # noqa: E402
+from kmsapp.wire.handler import content_length, handle, is_wire  # noqa: E402
 
 if IS_WORKER:
     # Before the first call comes, so that it waits neither for a login at an HSM nor for a file.
@@ -49,6 +50,8 @@ def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iter
     try:
         if is_wire(environ):
             return handle(environ, start_response)
+        if (length := content_length(environ)) is not None:
+            environ["wsgi.input"] = whole(environ["wsgi.input"], length)
         return django_application(environ, start_response)
     finally:
         steps.leave()

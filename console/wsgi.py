@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 django_application = get_wsgi_application()
 
-from console import proxies  # noqa: E402  needs Django to be set up, as the next ones do
+from console import proxies, silent_connections  # noqa: E402  needs Django to be set up, as the next ones do
 from console.bodies import whole  # noqa: E402
 from hsmapp import connections, heartbeat, steps  # noqa: E402
 from kmsapp import audit  # noqa: E402
@@ -39,6 +39,7 @@ if IS_WORKER:
     audit.open_file()
     connections.warm()
     heartbeat.begin("web worker")
+    silent_connections.watch()
 
 
 def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -28,16 +28,18 @@ if TYPE_CHECKING:
 
 django_application = get_wsgi_application()
 
-from console import proxies  # noqa: E402  needs Django to be set up, as the next ones do
+from console import proxies, silent_connections  # noqa: E402  needs Django to be set up, as the next ones do
+from console.bodies import whole  # noqa: E402
 from hsmapp import connections, heartbeat, steps  # noqa: E402
 from kmsapp import audit  # noqa: E402
-from kmsapp.wire.handler import handle, is_wire  # noqa: E402
+from kmsapp.wire.handler import content_length, handle, is_wire  # noqa: E402
 
 if IS_WORKER:
     # Before the first call comes, so that it waits neither for a login at an HSM nor for a file.
     audit.open_file()
     connections.warm()
     heartbeat.begin("web worker")
+    silent_connections.watch()
 
 
 def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -49,6 +51,8 @@ def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iter
     try:
         if is_wire(environ):
             return handle(environ, start_response)
+        if (length := content_length(environ)) is not None:
+            environ["wsgi.input"] = whole(environ["wsgi.input"], length)
         return django_application(environ, start_response)
     finally:
         steps.leave()

@@ -43,18 +43,25 @@ class BrowserClient:
 
     def post(self, path: str, page: str = "", **fields: str | list[str]) -> Page:
         """Post a form of a page (the path itself, if none is named)."""
-        found = _TOKEN.search(self.get(page or path).text)
-        assert found, f"{page or path} has no form"
-        form = {"csrfmiddlewaretoken": found.group(1), **fields}
-        return self._send("POST", path, urlencode(form, doseq=True))
+        return self._send("POST", path, self.form(page or path, **fields))
 
-    def _send(self, method: str, path: str, body: str) -> Page:
+    def form(self, page: str, **fields: str | list[str]) -> str:
+        """The body that `post` sends."""
+        found = _TOKEN.search(self.get(page).text)
+        assert found, f"{page} has no form"
+        return urlencode({"csrfmiddlewaretoken": found.group(1), **fields}, doseq=True)
+
+    def headers(self, method: str) -> dict[str, str]:
+        """What tells the server who it is, and where a form comes from."""
         headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self._cookies.items())}
         if method == "POST":
             headers |= {"Content-Type": "application/x-www-form-urlencoded", "Origin": self._casemate.url}
+        return headers
+
+    def _send(self, method: str, path: str, body: str) -> Page:
         connection = http.client.HTTPConnection("127.0.0.1", self._casemate.server.port, timeout=30)
         try:
-            connection.request(method, path, body=body.encode(), headers=headers)
+            connection.request(method, path, body=body.encode(), headers=self.headers(method))
             answer = connection.getresponse()
             for line in answer.headers.get_all("Set-Cookie", []):
                 self._cookies |= {name: morsel.value for name, morsel in http.cookies.SimpleCookie(line).items()}

@@ -163,13 +163,15 @@ def _has_form(environ: Environ) -> bool:
 
 
 def _is_query_form(environ: Environ) -> bool:
-    if (_content_length(environ) or 0) > MAX_BODY_BYTES:
+    if (content_length(environ) or 0) > MAX_BODY_BYTES:
         return False
     body = _read(environ, MAX_BODY_BYTES)
     if len(body) > MAX_BODY_BYTES:
         # Only a chunked body gets here, and Django reads nothing of a body without a length.
         return False
-    environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
+    environ["wsgi.input"] = io.BytesIO(body)
+    if content_length(environ) is None:
+        environ["CONTENT_LENGTH"] = str(len(body))
     return _has_action(body)
 
 
@@ -197,7 +199,7 @@ def _read_body(exchange: Exchange) -> None:
 
 def _read(environ: Environ, limit: int) -> bytes:
     """The body, or its first bytes, more than `limit`, if it is longer than that."""
-    declared = _content_length(environ)
+    declared = content_length(environ)
     # Without a length the body ends where the server says so (chunked); a server that doesn't say has sent none.
     if declared is None and not environ.get("wsgi.input_terminated"):
         return b""
@@ -209,7 +211,8 @@ def _read(environ: Environ, limit: int) -> bytes:
     return b"".join(chunks)
 
 
-def _content_length(environ: Environ) -> int | None:
+def content_length(environ: Environ) -> int | None:
+    """The length that the request declares; None if it declares none that can be read."""
     text = environ.get("CONTENT_LENGTH", "")
     # Python refuses to read numbers of thousands of digits; eighteen are more than any body has.
     return int(text[:18]) if text.isascii() and text.isdecimal() else None

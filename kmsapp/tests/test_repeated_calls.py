@@ -35,8 +35,9 @@ def twice(operation: str, **params: Any) -> str:
 
 
 def test_a_call_that_is_repeated_is_done_or_refused_as_aws_documents(installation: Path) -> None:
-    key, grantee = create_key(), {"GranteePrincipal": BOB.principal_arn, "Operations": ["Decrypt"]}
+    key = create_key()
     on_key: dict[str, Any] = {"KeyId": key}
+    grantee: dict[str, Any] = {"GranteePrincipal": BOB.principal_arn, "Operations": ["Decrypt"]}
     found = {
         "TagResource": twice("TagResource", **on_key, Tags=[{"TagKey": "a", "TagValue": "b"}]),
         "UntagResource": twice("UntagResource", **on_key, TagKeys=["a"]),

@@ -150,13 +150,13 @@ class KeyIntentAdmin(AccountAdmin):
 
 class TombstoneAdmin(AccountAdmin):
     account_path = "cluster__account"
-    list_display = ["label", "cluster", "hsm_ids", "created_at"]
+    list_display = ["label", "cluster", "hsm_ids", "leaves_objects", "created_at"]
     list_select_related = ["cluster"]
-    list_filter = [CLUSTER_FILTER]
+    list_filter = ["leaves_objects", CLUSTER_FILTER]
     search_fields = ["label", "backing_key_id"]
     date_hierarchy = "created_at"
     ordering = ["-created_at"]
-    fields = ["label", "cluster", "backing_key_id", "hsm_ids", "created_at"]
+    fields = ["label", "cluster", "backing_key_id", "hsm_ids", "leaves_objects", "created_at"]
 
     @admin.display(description="HSMs still to go")
     def hsm_ids(self, row: Tombstone) -> str:

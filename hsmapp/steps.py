@@ -44,13 +44,12 @@ class Step(enum.IntEnum):
     # Deleting a key (kmsapp/key_deletion_jobs.py, tombstones.py)
     DELETING = 17  # inside the transaction
     DELETED = 18  # every HSM holds it still
-    OBJECT_DESTROYED = 19  # in one HSM, which is not off the tombstone
-    CONFIRMED = 20  # one HSM is off the tombstone, or it has gone
+    OBJECT_DESTROYED = 19  # in one HSM, which is still on the tombstone
 
 
 CREATE_KEY = tuple(Step(number) for number in range(1, 7))
 CONNECT = tuple(Step(number) for number in range(8, 13))
-DELETE_KEY = tuple(Step(number) for number in range(13, 21))
+DELETE_KEY = tuple(Step(number) for number in range(13, 20))
 
 _slots = threading.local()
 _numbers = itertools.count()

@@ -91,7 +91,6 @@ class Undertaker:
         steps.reach(Step.OBJECT_DESTROYED)
         if tombstone.is_let_go:  # type: ignore[attr-defined]  # annotated
             confirm(*task)
-            steps.reach(Step.CONFIRMED)
         else:
             self._asked_until[task] = time.monotonic() + LET_GO_SECONDS
 

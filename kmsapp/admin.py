@@ -41,7 +41,17 @@ from kmsapp.models import (
 
 class KmsKeyAdmin(AccountAdmin):
     console_page = ("console:key", "key_id")
-    list_display = ["key_id", "alias_names", "shown_state", "key_store", "region", "created_at", "key_spec", "origin"]
+    list_display = [
+        "key_id",
+        "alias_names",
+        "shown_state",
+        "deletion_date",
+        "key_store",
+        "region",
+        "created_at",
+        "key_spec",
+        "origin",
+    ]
     list_select_related = ["custom_key_store"]
     list_filter = ["key_state", "region", "origin", ("custom_key_store", admin.RelatedOnlyFieldListFilter)]
     search_fields = ["key_id", "description", "aliases__name"]
@@ -67,6 +77,8 @@ class KmsKeyAdmin(AccountAdmin):
         "created_at",
         "last_used",
         "deletion_date",
+        "deletion_scheduled_at",
+        "deletion_confirmed_at",
     ]
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:

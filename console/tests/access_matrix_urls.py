@@ -120,6 +120,20 @@ _KEYS = {
         fields={"policy": "<key policy>"},
         things=EVERYTHING,
     ),
+    # The key is not pending deletion.
+    "console:key-deletion-cancel": Address(
+        _KEY_ARGS,
+        get=_key("kms:DescribeKey"),
+        post=_key("kms:CancelKeyDeletion", then=(CORRECT,)),
+        things=EVERYTHING,
+    ),
+    "console:key-deletion-confirm": Address(
+        _KEY_ARGS,
+        get=_key("kms:DescribeKey"),
+        post=_key("kms:ScheduleKeyDeletion", then=(CORRECT,)),
+        fields=_CONFIRM,
+        things=EVERYTHING,
+    ),
     "console:key-simulator": Address(_KEY_ARGS, get=_PAGE, things=EVERYTHING),
     "console:key-simulator / asked": Address(
         _KEY_ARGS,

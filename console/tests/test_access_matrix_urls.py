@@ -45,6 +45,7 @@ CONSOLE_OPERATIONS = {
     "console:CreateKeyWithAlias": "console:create-key-step / review",
     "console:ListKeys": "console:keys",
     "console:DescribeKey": "console:key",
+    "console:ConfirmKeyDeletion": "console:key-deletion-confirm",
     "console:ListKeyStores": "console:key-stores",
     "console:ListClusters": "console:clusters",
     "console:ListPrincipals": "console:key-simulator",

@@ -13,6 +13,7 @@ from console.columns import COLUMNS
 from console.paging import Pages
 from console.testing import key_store, kms_key, new_account, person, signed_in_client
 from hsmapp import clock
+from hsmapp.models import UnprovenSpan
 from kmsapp.models import CustomKeyStore, KmsKey, Tag, User
 
 pytestmark = pytest.mark.django_db
@@ -198,3 +199,50 @@ def test_pages_offer_the_first_the_last_and_the_near_ones() -> None:
     cases = {(1, 0): [1], (1, 25): [1, 2, 3], (5, 100): [1, 0, 3, 4, 5, 6, 7, 0, 10], (10, 100): [1, 0, 8, 9, 10]}
     for (number, total), near in cases.items():
         assert Pages(number, total, 10).near == near
+
+
+def test_a_key_that_is_pending_deletion_says_when_and_leads_to_cancelling_it(
+    client: Client, store: CustomKeyStore
+) -> None:
+    now = clock.now()
+    date = now + datetime.timedelta(days=9)
+    key = kms_key(store, key_state="PendingDeletion", deletion_date=date, deletion_scheduled_at=now)
+    page = text(client, f"/keys/{key.key_id}/")
+    shown = f"{date:%B} {date.day}, {date:%Y, %H:%M} (UTC+00:00)</time>"
+    assert "This key is pending deletion" in page and "can't be used until then" in page and page.count(shown) == 2
+    assert "Confirm deletion" not in page
+    cancel = f"/keys/{key.key_id}/deletion/cancel/"
+    assert page.count(f'href="{cancel}"') == 2
+    assert "Pending deletion" in text(client, "/keys/?q=pending+deletion")
+    assert "The key is disabled then." in text(client, cancel)
+    answer = client.post(cancel, follow=True)
+    assert "The deletion was cancelled. The key is disabled." in answer.content.decode()
+    key.refresh_from_db()
+    assert (key.key_state, key.deletion_date) == ("Disabled", None)
+    answer = client.post(cancel)
+    assert (
+        answer.status_code == 400 and "is not pending deletion. (KMSInvalidStateException)" in answer.content.decode()
+    )
+
+
+def test_a_deletion_that_waits_for_a_confirmation_is_confirmed_on_its_page(
+    client: Client, store: CustomKeyStore
+) -> None:
+    now, day = clock.now(), datetime.timedelta(days=1)
+    UnprovenSpan.objects.create(begins_at=now - 40 * day, ends_at=now, reason="ahead")
+    scheduled_at, date = now - 41 * day, now - 11 * day
+    key = kms_key(store, key_state="PendingDeletion", deletion_scheduled_at=scheduled_at, deletion_date=date)
+    page = text(client, f"/keys/{key.key_id}/")
+    assert "is kept until somebody confirms" in page and "the clock of this machine was set ahead" in page
+    confirm = f"/keys/{key.key_id}/deletion/confirm/"
+    assert f'href="{confirm}"' in page
+    assert client.post(confirm, {"confirm": "yes"}).status_code == 422
+    key.refresh_from_db()
+    assert key.deletion_confirmed_at is None
+    answer = client.post(confirm, {"confirm": "confirm"}, follow=True)
+    assert f"The key {key.key_id} is being deleted." in answer.content.decode()
+    key.refresh_from_db()
+    assert key.deletion_confirmed_at is not None
+    assert "is kept until somebody confirms" not in text(client, f"/keys/{key.key_id}/")
+    again = client.post(confirm, {"confirm": "confirm"})
+    assert again.status_code == 400 and "does not wait for a confirmation" in again.content.decode()

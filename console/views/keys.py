@@ -166,6 +166,7 @@ def key(request: ConsoleRequest, key_id: str) -> HttpResponse:
         store=answer["CustomKeyStore"],
         policy=policy_text.highlighted(answer["Policy"]) if tab == "policy" else "",
         denied=answer.get("Denied", {}),
+        held_because=answer["DeletionHeldBecause"],
         tabs=TABS,
         tab=tab,
     )

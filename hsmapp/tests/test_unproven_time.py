@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hsmapp import unproven_time
@@ -118,7 +118,7 @@ RESTARTS = happening("reboot", MINUTE, LONGEST_SILENCE)
 NUDGES = happening("step", -TOLERANCE / 50, TOLERANCE / 50)
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.one_of(WAIT, RUN, NAPS, STEPS), min_size=10, max_size=30))
 def test_no_step_of_the_wall_clock_destroys_a_key_early(happenings: list[tuple[str, datetime.timedelta]]) -> None:
     world = World()
@@ -132,7 +132,7 @@ def test_no_step_of_the_wall_clock_destroys_a_key_early(happenings: list[tuple[s
             assert waited >= (deletion.due_at - deletion.scheduled_at) - TOLERANCE
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.one_of(WAIT, happening("run", MINUTE, 2 * DAY), NAPS, RESTARTS, NUDGES), max_size=30))
 def test_a_clock_that_is_right_holds_nothing_back(happenings: list[tuple[str, datetime.timedelta]]) -> None:
     """Suspended for a day at most, rebooted, corrected by a second now and then: no person is asked anything."""
@@ -144,7 +144,7 @@ def test_a_clock_that_is_right_holds_nothing_back(happenings: list[tuple[str, da
     assert all(deletion.destroyed_after is not None for deletion in world.deletions if deletion.due_at <= world.wall)
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.one_of(WAIT, RUN, SLEEP, STEPS, happening("reboot", MINUTE, 5 * DAY)), max_size=20))
 def test_confirmed_time_lets_every_deletion_go(happenings: list[tuple[str, datetime.timedelta]]) -> None:
     world = World()
@@ -238,3 +238,15 @@ def test_a_machine_whose_clock_is_years_away_asks_once() -> None:
     assert (
         unproven_time.find_span(wrong, Reading(right.wall + MINUTE, right.boot_time + MINUTE, "right"), later) is None
     )
+
+
+def test_what_was_scheduled_before_a_database_was_restored_waits_for_a_confirmation() -> None:
+    restored = BEGINNING + 3 * DAY
+    span = Span(BEGINNING, restored, Reason.RESTORED)
+
+    def hold(scheduled_at: datetime.datetime, due_at: datetime.datetime) -> Hold | None:
+        return unproven_time.find_hold([span], scheduled_at=scheduled_at, due_at=due_at, now=BEGINNING + 60 * DAY)
+
+    for due_at in (BEGINNING - DAY, BEGINNING + DAY, BEGINNING + 20 * DAY):
+        assert hold(BEGINNING - 7 * DAY, due_at) == Hold(until=None)
+    assert hold(restored, restored + 7 * DAY) is None, "it was scheduled in the restored database"

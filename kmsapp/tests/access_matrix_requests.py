@@ -2,7 +2,7 @@
 
 What differs from cell to cell is a marker, which access_matrix_world.py replaces. What destroys something gets a thing
 of its own: `first` is done before by the root user of the account, but only in cells where the call is allowed, and
-where it isn't the same request names a thing that is there to stay.
+where it isn't the same request names a thing that is there to stay. `after` undoes what such a call has done.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Made:
 class Request:
     params: dict[str, Any] = field(default_factory=dict)
     first: tuple[tuple[str, dict[str, Any]], ...] = ()
+    after: tuple[tuple[str, dict[str, Any]], ...] = ()
 
 
 PASSWORD = "Correct-Horse-7"
@@ -60,6 +61,9 @@ _GRANT = {
     "RetiringPrincipal": Of("retiring principal"),
     "Operations": ["Decrypt"],
 }
+_ENABLE, _SCHEDULE, _CANCEL = (
+    (f"kms:{operation}", _KEY) for operation in ("EnableKey", "ScheduleKeyDeletion", "CancelKeyDeletion")
+)
 _STORE = {"CustomKeyStoreId": Of("store")}
 _CREATE_KEY = {**_STORE, "Origin": "AWS_CLOUDHSM"}
 
@@ -96,6 +100,10 @@ _KMS = {
     "TagResource": Request({**_KEY, "Tags": [{"TagKey": "matrix", "TagValue": "yes"}]}),
     "UntagResource": Request({**_KEY, "TagKeys": ["matrix"]}),
     "ListResourceTags": Request(_KEY),
+    "EnableKey": Request(_KEY),
+    "DisableKey": Request(_KEY, after=(_ENABLE,)),
+    "ScheduleKeyDeletion": Request(_KEY, after=(_CANCEL, _ENABLE)),
+    "CancelKeyDeletion": Request(_KEY, first=(_SCHEDULE,), after=(_ENABLE,)),
     "UpdateKeyDescription": Request({**_KEY, "Description": "of the matrix"}),
     "GetKeyLastUsage": Request(_KEY),
     "ListKeyPolicies": Request(_KEY),

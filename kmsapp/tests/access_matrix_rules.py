@@ -206,7 +206,7 @@ RULES: dict[str, Rule] = {
         _key(),
         "kms",
         "GetKeyPolicy PutKeyPolicy ListKeyPolicies TagResource UntagResource ListResourceTags UpdateKeyDescription "
-        "GetKeyLastUsage",
+        "GetKeyLastUsage EnableKey DisableKey ScheduleKeyDeletion CancelKeyDeletion",
     ),
     # Two actions, kms:ReEncryptFrom and kms:ReEncryptTo, which the policies here allow together.
     "kms:ReEncrypt": _key(crosses=True),

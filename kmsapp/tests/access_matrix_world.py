@@ -204,12 +204,15 @@ class World:
         may = rules.is_allowed(cell)
         made: dict[str, str] = {}
         names = {} if not may else {"number": str(next(self._numbers))}
+        account = cell.thing.account if cell.thing else cell.person.account
         # What was made for one caller must not be taken away by another before that one's call.
-        with self._one_at_a_time if may and request.first else nullcontext():
+        with self._one_at_a_time if may and (request.first or request.after) else nullcontext():
             for operation, params in request.first if may else ():
-                account = cell.thing.account if cell.thing else cell.person.account
                 made |= self.root(account, operation, _filled(params, stuff, names, made)).found
-            return wire.call(rules.operation_of(cell.row), _filled(request.params, stuff, names, made))
+            answer: Answer = wire.call(rules.operation_of(cell.row), _filled(request.params, stuff, names, made))
+            for operation, params in request.after if may and not answer.code else ():
+                self.root(account, operation, _filled(params, stuff, names, made))
+            return answer
 
     def without_ids(self, text: str, thing: Thing | None) -> str:
         """The text with everything that names the thing replaced."""

@@ -1,4 +1,6 @@
-"""kill -9 in the middle of CreateKey and of ConnectCustomKeyStore: R1, R2 and R4. bin/crash does it a thousand times.
+"""kill -9 in the middle of CreateKey, ConnectCustomKeyStore and of deleting keys: R1, R2, R4 and R21.
+
+bin/crash does it a thousand times.
 
 Of a web worker, each HSM process, jobs, the supervisor and bin/serve, aimed at each step between intent and answer and
 at random. CASEMATE_KILLS sets another number.
@@ -12,6 +14,7 @@ from pathlib import Path
 from hsmapp.steps import CREATE_KEY
 from kmsapp.tests.crash.connect import kill_under_connect
 from kmsapp.tests.crash.create_key import kill_under_create_key
+from kmsapp.tests.crash.delete_key import kill_under_delete_key
 
 KILLS = int(os.environ.get("CASEMATE_KILLS", "50"))
 EACH = 5
@@ -28,3 +31,9 @@ def test_a_store_connects_again_after_every_kill(tmp_path: Path) -> None:
     report = kill_under_connect(tmp_path, kills=KILLS // 4)
     print("ConnectCustomKeyStore:", *report.lines(), sep="\n")
     assert len(report.seconds) == KILLS // 4
+
+
+def test_a_key_is_deleted_once_when_it_is_due_and_never_after_a_cancel_that_was_acknowledged(tmp_path: Path) -> None:
+    report = kill_under_delete_key(tmp_path, kills=KILLS // 5)
+    print("R21:", *report.lines(), sep="\n")
+    assert report.races >= KILLS // 5

@@ -70,9 +70,10 @@ class Counters:
         with self._lock:
             second = time.monotonic_ns() // _SECOND_NS << _COUNT_BITS
             admitted = 0
-            for number in numbers[place : place + numbers[0]]:
-                if second < number <= second + _MOST_COUNTED:
-                    admitted += number - second
+            for cell in range(place, place + numbers[0]):
+                counted = numbers[cell] - second
+                if 0 < counted <= _MOST_COUNTED:
+                    admitted += counted
             if admitted >= per_second:
                 return False
             numbers[own] = max(numbers[own], second) + 1

@@ -112,11 +112,15 @@ def test_all_tokens_gone_and_every_key_decrypts_from_database_and_master_key_fil
 
 
 def test_tokens_newer_than_the_database_are_listed_and_nothing_in_them_is_destroyed(past: Past, tmp_path: Path) -> None:
-    """The whole installation of T1 takes the database of T0, with an intent that was open then and done later."""
+    """The whole installation of T1 takes the database of T0.
+
+    An intent was open then and done later; the deletion of a key, due long ago, was pending then and cancelled later.
+    """
     data = tmp_path / "data"
     shutil.copytree(past.data, data, ignore=shutil.ignore_patterns("run", "static"))
-    intended = sorted(past.later)[0]
-    backup = changed_backup(past.t0.backup, data, tmp_path / "backup", open_intent(data, intended))
+    intended, scheduled = sorted(past.later)[0], sorted(past.t0.sealed)[0]
+    statements = open_intent(data, intended), pending_deletion(scheduled)
+    backup = changed_backup(past.t0.backup, data, tmp_path / "backup", *statements)
     before = contents(data)
     report = manage(data, "restore", "--check", backup).stdout
     assert differences(report, "unknown") == dict.fromkeys(HSMS, past.later)
@@ -127,6 +131,11 @@ def test_tokens_newer_than_the_database_are_listed_and_nothing_in_them_is_destro
     for hsm_id in HSMS:
         assert f"{hsm_id}: kmsuser has the password of the backup again." in report
     with served(data) as casemate:
+        kms = casemate.boto3("kms")
+        assert kms.describe_key(KeyId=scheduled)["KeyMetadata"]["KeyState"] == "PendingDeletion"
+        assert "the database was restored from a backup" in casemate.manage("clock", "show")
+        kms.cancel_key_deletion(KeyId=scheduled)
+        kms.enable_key(KeyId=scheduled)
         assert_everything_opens(casemate, past.t0.sealed, tmp_path / "copies")
         (state,) = query(data, "SELECT state FROM hsmapp_keyintent WHERE label = ?", intended)
         assert state == ("restored",)
@@ -153,6 +162,15 @@ def open_intent(data: Path, label: str) -> tuple[str, tuple[object, ...]]:
     return (
         f"INSERT INTO hsmapp_keyintent ({columns}) SELECT id, ?, ?, 1, ?, 'open', '', '', ?, ? FROM hsmapp_cluster",  # noqa: S608 - our own names
         (label, id_, hsms, long_ago, long_ago),
+    )
+
+
+def pending_deletion(arn: str) -> tuple[str, tuple[object, ...]]:
+    """A deletion of the key that was scheduled and due long ago."""
+    return (
+        "UPDATE kmsapp_kmskey SET key_state = 'PendingDeletion', deletion_scheduled_at = ?, deletion_date = ? "
+        "WHERE key_id = ?",
+        ("2020-01-01 00:00:00", "2020-01-08 00:00:00", arn.rpartition("/")[2]),
     )
 
 

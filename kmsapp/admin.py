@@ -28,6 +28,7 @@ from kmsapp.models import (
     Grant,
     Group,
     InlinePolicy,
+    KeyLastUsage,
     KmsKey,
     ManagedPolicy,
     PolicyVersion,
@@ -74,6 +75,7 @@ class KmsKeyAdmin(AccountAdmin):
         "tag_list",
         "audit_events",
         "created_at",
+        "last_used",
         "deletion_date",
         "deletion_scheduled_at",
         "deletion_confirmed_at",
@@ -97,6 +99,11 @@ class KmsKeyAdmin(AccountAdmin):
     @admin.display(description="custom key store", ordering="custom_key_store__name")
     def key_store(self, row: KmsKey) -> str:
         return row.custom_key_store.custom_key_store_id if row.custom_key_store else "-"
+
+    @admin.display(description="last used")
+    def last_used(self, row: KmsKey) -> str:
+        use = KeyLastUsage.objects.filter(key=row).first()
+        return str(use) if use is not None else "never"
 
     @admin.display(description="masked key")
     def material_of(self, row: KmsKey) -> str:

@@ -6,7 +6,7 @@ that look in the same instant may each let one through for the last place; in no
 further worker. A cell is one number of eight bytes, written at once, so a worker that is killed leaves no half of it.
 
 Slots are given out under a lock, once for each name, and never again to another one: nobody ever counts where another
-one does. docs/adr/0011-request-quotas-in-shared-memory.md
+one does. docs/adr/0012-request-quotas-in-shared-memory.md
 """
 
 from __future__ import annotations
@@ -70,9 +70,10 @@ class Counters:
         with self._lock:
             second = time.monotonic_ns() // _SECOND_NS << _COUNT_BITS
             admitted = 0
-            for number in numbers[place : place + numbers[0]]:
-                if second < number <= second + _MOST_COUNTED:
-                    admitted += number - second
+            for cell in range(place, place + numbers[0]):
+                counted = numbers[cell] - second
+                if 0 < counted <= _MOST_COUNTED:
+                    admitted += counted
             if admitted >= per_second:
                 return False
             numbers[own] = max(numbers[own], second) + 1

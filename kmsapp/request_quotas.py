@@ -11,8 +11,6 @@ https://docs.aws.amazon.com/kms/latest/developerguide/requests-per-second.html
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from typing import Any
 
 from django.conf import settings
 
@@ -84,17 +82,17 @@ PER_SECOND = {
 }
 
 
-def quota_of(operation: str, params: Mapping[str, Any], region: str) -> tuple[str, int]:
+def quota_of(operation: str, region: str, key_pair_spec: str = "") -> tuple[str, int]:
     """The name of the quota that a request of KMS counts towards, and its size: requests a second.
 
-    operation: without its service. params: not validated yet.
+    operation: without its service. key_pair_spec: as the request has it, not validated yet.
     """
     name = _SHARED.get(operation, operation)
     if name == SYMMETRIC:
         return name, _BY_REGION.get(region, _ELSEWHERE)
     if name == DATA_KEY_PAIRS:
-        spec = params.get("KeyPairSpec")
-        return (f"{name} ({spec})", _KEY_PAIRS[spec]) if spec in _KEY_PAIRS else (name, _OTHER_KEY_PAIRS)
+        known = key_pair_spec in _KEY_PAIRS
+        return (f"{name} ({key_pair_spec})", _KEY_PAIRS[key_pair_spec]) if known else (name, _OTHER_KEY_PAIRS)
     return name, PER_SECOND[name]
 
 
@@ -104,11 +102,18 @@ def require_within(call: Call) -> None:
     if counters is None or call.service != "kms" or call.caller.via != "wire":
         return
     caller = call.caller
-    name, per_second = quota_of(call.operation, call.params, caller.region)
-    # A request can be signed for a Region of any name; those that AWS has not are counted as one.
-    region = caller.region if caller.region in service_models.region_names() else "elsewhere"
-    if not counters.admits(f"{caller.account} {region} {name}", per_second):
+    counter = _counter(caller.account, caller.region, call.operation, call.params.get("KeyPairSpec") or "")
+    if not counters.admits(*counter):
         raise ThrottlingException(THROTTLED)
+
+
+@functools.lru_cache(maxsize=4096)
+def _counter(account: str, region: str, operation: str, key_pair_spec: str) -> tuple[str, int]:
+    """The name of the counter of an account's quota, and how many it admits in a second."""
+    name, per_second = quota_of(operation, region, key_pair_spec)
+    # A request can be signed for a Region of any name; those that AWS has not are counted as one.
+    where = region if region in service_models.region_names() else "elsewhere"
+    return f"{account} {where} {name}", per_second
 
 
 def require_within_store(custom_key_store_id: str) -> None:

@@ -30,7 +30,7 @@ from kmsapp.operations.other_key_types import REFUSALS
 from kmsapp.tests.people import ALICE, BOB, MALLORY, call, create_key, encrypt
 
 KEY = demo.KEY_ID
-IGNORING = {"DryRun": True, "DryRunModifiers": ["IGNORE_CIPHERTEXT"]}
+IGNORING: dict[str, Any] = {"DryRun": True, "DryRunModifiers": ["IGNORE_CIPHERTEXT"]}
 SUCCEEDS = "The request would have succeeded, but the DryRun option is set."
 CRYPTOGRAPHIC = ("Encrypt", "Decrypt", "ReEncrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext")
 
@@ -57,14 +57,14 @@ class World:
 
     def __init__(self) -> None:
         self.blob, self.other = encrypt(KEY, b"x"), create_key()
-        asked = {"GranteePrincipal": BOB.principal_arn, "RetiringPrincipal": ALICE.principal_arn}
+        asked: dict[str, Any] = {"GranteePrincipal": BOB.principal_arn, "RetiringPrincipal": ALICE.principal_arn}
         self.asked = {**asked, "Operations": ["Decrypt"]}
         self.grant = call("CreateGrant", KeyId=KEY, **self.asked)["GrantId"]
 
     def params(self, operation: str) -> dict[str, Any]:
         on_key, pair = {"KeyId": KEY}, {"KeyId": KEY, "GrantId": self.grant}
         arn = f"arn:aws:kms:{demo.REGION}:{demo.ACCOUNT}:key/{KEY}"
-        return {
+        params: dict[str, dict[str, Any]] = {
             "Encrypt": {**on_key, "Plaintext": b"x"},
             "Decrypt": {"CiphertextBlob": self.blob},
             "ReEncrypt": {"CiphertextBlob": self.blob, "DestinationKeyId": self.other},
@@ -73,7 +73,8 @@ class World:
             "CreateGrant": {**on_key, **self.asked},
             "RevokeGrant": pair,
             "RetireGrant": {**pair, "KeyId": arn},
-        }[operation]
+        }
+        return params[operation]
 
 
 OPERATIONS = (*CRYPTOGRAPHIC, "CreateGrant", "RevokeGrant", "RetireGrant")
@@ -93,9 +94,12 @@ def test_a_dry_run_looks_at_everything_and_does_nothing(installation: Path, monk
     world = World()
     asked: list[str] = []
     original = Connection.call
-    monkeypatch.setattr(
-        Connection, "call", lambda self, op, *args, **options: asked.append(op) or original(self, op, *args, **options)
-    )
+
+    def noted(self: Connection, op: str, args: dict[str, Any], **options: Any) -> dict[str, Any]:
+        asked.append(op)
+        return original(self, op, args, **options)
+
+    monkeypatch.setattr(Connection, "call", noted)
     before = tables()
     for operation in OPERATIONS:
         params = world.params(operation)

@@ -278,7 +278,8 @@ def test_only_a_key_that_is_pending_deletion_keeps_its_tags_and_description(
 
 
 def test_a_key_has_one_policy_and_its_list_no_second_page(rows: Path) -> None:
-    for params in ({}, {"Limit": 1}, {"Limit": 1000}):
+    asked: tuple[dict[str, Any], ...] = ({}, {"Limit": 1}, {"Limit": 1000})
+    for params in asked:
         assert call("ListKeyPolicies", KeyId=KEY, **params) == {"PolicyNames": ["default"], "Truncated": False}
     further_key()
     foreign = call("ListKeys", Limit=1)["NextMarker"]

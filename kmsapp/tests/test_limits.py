@@ -1,171 +1,163 @@
-"""I7: as much as AWS allows is done, and one more is refused by AWS's name. CASEMATE_KEYS sets the length of the list.
-
-https://docs.aws.amazon.com/kms/latest/developerguide/resource-limits.html and the models.
-"""
+"""I7: the largest that AWS takes is taken, and what is larger by one is refused by AWS's name."""
 
 from __future__ import annotations
 
 import json
-import os
-import time
+import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from django.db import connection
 
-from kmsapp import demo
-from kmsapp.errors import KmsError, LimitExceededException, TagException, ValidationException
+from hsmapp import clock, epochs
+from kmsapp import demo, dispatch
+from kmsapp.errors import KmsError, LimitExceededException
 from kmsapp.models import KmsKey
-from kmsapp.tests.grant_world import rows
-from kmsapp.tests.people import BOB, call
+from kmsapp.operations import grants, key_creation
+from kmsapp.tests.people import ALICE, BOB, call, encrypt
 
-__all__ = ["rows"]
-
-KEYS = int(os.environ.get("CASEMATE_KEYS", "20000"))
-KEY: dict[str, Any] = {"KeyId": demo.KEY_ID}
-STATEMENT = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{demo.ACCOUNT}:root"}, "Action": "kms:*"}
-
-
-def tags(count: int) -> list[dict[str, str]]:
-    return [{"TagKey": f"tag {number}", "TagValue": ""} for number in range(count)]
+KEY = demo.KEY_ID
+ROOT = f"arn:aws:iam::{demo.ACCOUNT}:root"
+INVALID, LIMIT = "ValidationException", "LimitExceededException"
+LONGER, GREATER = "Member must have length less than or equal to {}", "Member must have value less than or equal to {}"
 
 
-def policy_of(size: int) -> str:
-    """A key policy of that many bytes."""
-    document = {"Version": "2012-10-17", "Id": "", "Statement": [{**STATEMENT, "Resource": "*"}]}
-    return json.dumps({**document, "Id": "x" * (size - len(json.dumps(document)))})
+class Bound(NamedTuple):
+    """A call that grows, the largest that is taken, and how the next is refused."""
+
+    operation: str
+    params: Callable[[int], dict[str, Any]]  # of the size
+    most: int
+    code: str = INVALID
+    message: str = LONGER
 
 
-def context_of(size: int) -> dict[str, str]:
-    """An encryption context of that many bytes as JSON."""
-    return {"a": "x" * (size - len('{"a":""}'))}
+def policy(size: int) -> str:
+    """A key policy of so many bytes."""
+    own = {"Effect": "Allow", "Principal": {"AWS": ROOT}, "Action": "kms:*", "Resource": "*"}
+    text = json.dumps({"Version": "2012-10-17", "Id": "", "Statement": [own]})
+    return text.replace('"Id": ""', f'"Id": "{"x" * (size - len(text))}"')
 
 
-def grant(**constraints: Any) -> dict[str, Any]:
-    return {**KEY, "GranteePrincipal": BOB.principal_arn, "Operations": ["Decrypt"], "Constraints": constraints}
+def context(size: int) -> dict[str, str]:
+    return {"k": "v" * (size - len('{"k":""}'))}
 
 
-def pairs(count: int, *, length: int = 1) -> dict[str, dict[str, str]]:
-    return {"EncryptionContextSubset": {f"name {number}": "x" * length for number in range(count)}}
+def on_key(**params: Any) -> dict[str, Any]:
+    return {"KeyId": KEY, **params}
 
 
-# What is counted: the operation, its parameters for a number, the largest number, the error for one more.
-LIMITS: dict[str, tuple[str, Callable[[int], dict[str, Any]], int, type[KmsError]]] = {
-    "bytes of a plaintext": ("Encrypt", lambda n: {**KEY, "Plaintext": b"x" * n}, 4096, ValidationException),
-    "bytes of an encryption context": (
-        "Encrypt",
-        lambda n: {**KEY, "Plaintext": b"x", "EncryptionContext": context_of(n)},
-        8192,
-        ValidationException,
-    ),
-    "bytes of a data key": ("GenerateDataKey", lambda n: {**KEY, "NumberOfBytes": n}, 1024, ValidationException),
-    "bytes of a key policy": (
-        "PutKeyPolicy",
-        lambda n: {**KEY, "Policy": policy_of(n), "BypassPolicyLockoutSafetyCheck": True},
-        32_768,
-        LimitExceededException,
-    ),
-    "tags at once": ("TagResource", lambda n: {**KEY, "Tags": tags(n)}, 50, TagException),
-    "characters of a tag's key": (
-        "TagResource",
-        lambda n: {**KEY, "Tags": [{"TagKey": "t" * n, "TagValue": ""}]},
-        128,
-        ValidationException,
-    ),
-    "characters of a tag's value": (
-        "TagResource",
-        lambda n: {**KEY, "Tags": [{"TagKey": "tag 0", "TagValue": "v" * n}]},
-        256,
-        ValidationException,
-    ),
-    "characters of an alias": (
-        "CreateAlias",
-        lambda n: {"AliasName": "alias/".ljust(n, "a"), "TargetKeyId": demo.KEY_ID},
-        256,
-        ValidationException,
-    ),
-    "characters of a grant's name": ("CreateGrant", lambda n: {**grant(), "Name": "n" * n}, 256, ValidationException),
-    "pairs of a constraint": ("CreateGrant", lambda n: grant(**pairs(n)), 8, ValidationException),
-    "characters of a pair's value": ("CreateGrant", lambda n: grant(**pairs(1, length=n)), 384, ValidationException),
-    "characters of a store's name": (
-        "UpdateCustomKeyStore",
-        lambda n: {"CustomKeyStoreId": demo.KEY_STORE_ID, "NewCustomKeyStoreName": "\U0001f511" * n},
-        256,
-        ValidationException,
-    ),
-    "entries of a page": ("ListKeys", lambda n: {"Limit": n}, 1000, ValidationException),
-}
+def bounds() -> dict[str, Bound]:
+    """https://docs.aws.amazon.com/kms/latest/developerguide/resource-limits.html, and shapes of the API Reference."""
+    token = call("CreateGrant", **on_key(GranteePrincipal=BOB.principal_arn, Operations=["Encrypt"]))["GrantToken"]
+    too_large = "The encryption context has {} bytes as JSON. It can have 8192 bytes at most."
+    return {
+        "plaintext": Bound("Encrypt", lambda size: on_key(Plaintext=b"x" * size), 4096),
+        "bytes of a data key": Bound("GenerateDataKey", lambda size: on_key(NumberOfBytes=size), 1024, message=GREATER),
+        "random bytes": Bound("GenerateRandom", lambda size: {"NumberOfBytes": size}, 1024, message=GREATER),
+        "encryption context": Bound(
+            "Encrypt",
+            lambda size: on_key(Plaintext=b"x", EncryptionContext=context(size)),
+            8192,
+            message=too_large,
+        ),
+        "grant tokens": Bound("Encrypt", lambda size: on_key(Plaintext=b"x", GrantTokens=[token] * size), 10),
+        "description": Bound("UpdateKeyDescription", lambda size: on_key(Description="x" * size), 8192),
+        "key policy": Bound("PutKeyPolicy", lambda size: on_key(Policy=policy(size)), 32_768, LIMIT, "32768"),
+        "alias name": Bound("CreateAlias", _alias, 256),
+        "tag key": Bound("TagResource", lambda size: on_key(Tags=[{"TagKey": "k" * size, "TagValue": ""}]), 128),
+        "tag value": Bound("TagResource", lambda size: on_key(Tags=[{"TagKey": "k", "TagValue": "v" * size}]), 256),
+        "grant name": Bound("CreateGrant", lambda size: _grant(Name="n" * size), 256),
+        "page of keys": Bound("ListKeys", lambda size: {"Limit": size}, 1000, message=GREATER),
+        "page of policies": Bound("ListKeyPolicies", lambda size: on_key(Limit=size), 1000, message=GREATER),
+    }
 
 
-def test_as_much_as_aws_allows_and_not_one_more(installation: Path) -> None:
-    for name, (operation, params, most, error) in LIMITS.items():
-        if operation == "TagResource":
-            call("TagResource", **KEY, Tags=tags(1))
-            _take_tags_away()
-        assert call(operation, **params(most)) is not None, name
-        with pytest.raises(error) as refused:
-            call(operation, **params(most + 1))
-        assert refused.value.message, name
-    print(f"I7: {len(LIMITS)} limits: reached, and not passed")
+def _alias(size: int) -> dict[str, Any]:
+    return {"AliasName": "alias/" + "x" * (size - len("alias/")), "TargetKeyId": KEY}
 
 
-def _take_tags_away() -> None:
-    KmsKey.objects.get(key_id=demo.KEY_ID).tags.all().delete()
+def _grant(**params: Any) -> dict[str, Any]:
+    return on_key(GranteePrincipal=BOB.principal_arn, Operations=["Decrypt"], **params)
 
 
-@pytest.mark.usefixtures("rows")
-def test_a_key_has_fifty_tags_and_fifty_aliases_however_they_came() -> None:
-    for first in range(0, 50, 10):
-        call("TagResource", **KEY, Tags=tags(50)[first : first + 10])
-    with pytest.raises(TagException):
-        call("TagResource", **KEY, Tags=[{"TagKey": "one more", "TagValue": ""}])
-    call("TagResource", **KEY, Tags=[{"TagKey": "tag 0", "TagValue": "another value of the same"}])
-    had = KmsKey.objects.get(key_id=demo.KEY_ID).aliases.count()
-    for number in range(had, 50):
-        call("CreateAlias", AliasName=f"alias/limit-{number}", TargetKeyId=demo.KEY_ID)
-    with pytest.raises(LimitExceededException):
-        call("CreateAlias", AliasName="alias/limit-50", TargetKeyId=demo.KEY_ID)
-    assert len(call("ListResourceTags", **KEY)["Tags"]) == len(call("ListAliases", Limit=100)["Aliases"]) == 50
+def refusal(operation: str, params: dict[str, Any]) -> KmsError:
+    with pytest.raises(KmsError) as refused:
+        dispatch.call(ALICE, f"kms:{operation}", params)
+    return refused.value
 
 
-@pytest.mark.usefixtures("rows")
-def test_a_request_has_ten_grant_tokens() -> None:
-    tokens = [call("CreateGrant", **grant())["GrantToken"] for _ in range(11)]
-    assert call("DescribeKey", **KEY, GrantTokens=tokens[:10])
-    with pytest.raises(ValidationException, match="less than or equal to 10"):
-        call("DescribeKey", **KEY, GrantTokens=tokens)
+def test_what_is_as_large_as_can_be_is_taken_and_one_more_is_refused(installation: Path) -> None:
+    for name, bound in bounds().items():
+        dispatch.call(ALICE, f"kms:{bound.operation}", bound.params(bound.most))
+        error = refusal(bound.operation, bound.params(bound.most + 1))
+        assert error.code == bound.code, name
+        size = bound.most + 1 if "as JSON" in bound.message else bound.most
+        assert bound.message.format(size) in error.message, (name, error.message)
+    blob = refusal("Decrypt", {"CiphertextBlob": b"x" * 6145})
+    assert blob.code == INVALID and LONGER.format(6144) in blob.message
+    assert refusal("Decrypt", {"CiphertextBlob": b"x" * 6144}).code == "InvalidCiphertextException"
+    largest = encrypt(KEY, b"x" * 4096, EncryptionContext=context(8192))
+    assert len(largest) < 6144, "what Encrypt gives Decrypt takes"
+    print(f"{len(bounds()) + 1} sizes, each at its limit and one beyond")
+    _assert_things_are_counted()
 
 
-# Rows like the demo's key, by the database alone: their ids differ in their first digits.
-_MORE_KEYS = """
-INSERT INTO kmsapp_kmskey ({columns}, key_id, material_id)
-WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < %s)
-SELECT {columns}, printf('%%08x-0000-4000-8000-000000000000', n), NULL
-FROM number, (SELECT * FROM kmsapp_kmskey WHERE key_id = %s)
-"""
+def _assert_things_are_counted() -> None:
+    """Tags and aliases of a key are counted with those it has; of a grant's name, one is enough."""
+    for number in range(len(call("ListResourceTags", KeyId=KEY)["Tags"]), 50):
+        call("TagResource", KeyId=KEY, Tags=[{"TagKey": f"t{number}", "TagValue": ""}])
+    assert refusal("TagResource", on_key(Tags=[{"TagKey": "one more", "TagValue": ""}])).message == "Too many tags"
+    for number in range(KmsKey.objects.get(key_id=KEY).aliases.count(), 50):
+        call("CreateAlias", AliasName=f"alias/n{number}", TargetKeyId=KEY)
+    error = refusal("CreateAlias", {"AliasName": "alias/one-more", "TargetKeyId": KEY})
+    assert (error.code, "has 50 aliases" in error.message) == (LIMIT, True)
 
 
-@pytest.mark.usefixtures("rows")
-def test_many_keys_are_listed_in_pages() -> None:
-    """Each once, in order; a page takes as many queries whichever it is, and the last no longer than the first."""
-    others = ("id", "key_id", "material_id")
-    columns = ", ".join(name for field in KmsKey._meta.concrete_fields if (name := field.attname) not in others)
-    with connection.cursor() as cursor:
-        cursor.execute(_MORE_KEYS.format(columns=columns), [KEYS - 1, demo.KEY_ID])
-    seconds, found = [], list[str]()
-    marker: dict[str, Any] = {}
-    while True:
-        began = time.monotonic()
-        page = call("ListKeys", Limit=1000, **marker)
-        seconds.append(time.monotonic() - began)
-        found += [key["KeyId"] for key in page["Keys"]]
-        if not page["Truncated"]:
-            break
-        marker = {"Marker": page["NextMarker"]}
-    assert len(found) == len(set(found)) == KEYS
-    assert found == sorted(found)
-    first, last = min(seconds[:10]), min(seconds[-10:])
-    print(f"I7: {KEYS:,} keys in {len(seconds)} pages; the first {first * 1000:.0f} ms, the last {last * 1000:.0f} ms")
-    assert last < 3 * first, "a page must not cost more for what lies before it"
+def test_the_last_grant_of_a_key_and_the_last_key_of_an_account_are_made_once(
+    installation: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limits themselves are too large to be met here."""
+    assert (grants.GRANTS_PER_KEY, key_creation.KEYS_PER_REGION) == (50_000, 100_000)
+    before = KmsKey.objects.count()
+    monkeypatch.setattr(key_creation, "KEYS_PER_REGION", before + 1)
+    in_store: dict[str, Any] = {"Origin": "AWS_CLOUDHSM", "CustomKeyStoreId": demo.KEY_STORE_ID}
+    outcomes = at_once(4, "CreateKey", in_store)
+    assert outcomes == {"": 1, LIMIT: 3}
+    assert KmsKey.objects.count() == before + 1
+    other = KmsKey.objects.order_by("-pk").first()
+    assert other is not None
+    KmsKey.objects.filter(pk=other.pk).update(key_state="PendingDeletion", deletion_date=clock.now())
+    epochs.raise_epoch(demo.ACCOUNT)
+    with pytest.raises(LimitExceededException, match="Keys that are pending deletion count until they are deleted"):
+        call("CreateKey", **in_store)
+    KmsKey.objects.filter(pk=other.pk).update(region="eu-central-1")
+    call("CreateKey", **in_store)  # each Region has its own
+    monkeypatch.setattr(grants, "GRANTS_PER_KEY", 1)
+    outcomes = at_once(4, "CreateGrant", _grant())
+    assert outcomes == {"": 1, LIMIT: 3}
+    print("4 callers at once for the last key, and 4 for the last grant: one each")
+
+
+def at_once(callers: int, operation: str, params: dict[str, Any]) -> Counter[str]:
+    """How several calls at the same time came out: codes of errors, "" for none."""
+    codes: Counter[str] = Counter()
+
+    def one() -> None:
+        try:
+            dispatch.call(ALICE, f"kms:{operation}", params)
+            codes[""] += 1
+        except KmsError as error:
+            codes[error.code] += 1
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=one) for _ in range(callers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return codes

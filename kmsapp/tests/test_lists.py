@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import base64
+import copy
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from hsmapp import clock
 from hsmapp.models import Cluster
 from kmsapp import demo
 from kmsapp.errors import CloudHsmInvalidRequestException, InvalidMarkerException, KmsError, ValidationException
-from kmsapp.models import Alias, CustomKeyStore, KmsKey, Tag
-from kmsapp.tests.people import ALICE, ELSEWHERE, call
+from kmsapp.models import Alias, CustomKeyStore, Grant, KmsKey, Tag
+from kmsapp.tests.people import ALICE, BOB, ELSEWHERE, call
+
+RETIRABLE = 0x900  # the number of a key that has the grants that alice may retire
 
 
 def demo_key() -> KmsKey:
@@ -56,6 +62,35 @@ def copy_of_cluster(cluster_id: str, **fields: str) -> Cluster:
         setattr(cluster, name, value)
     cluster.save(force_insert=True)
     return cluster
+
+
+def add_grant(number: int) -> None:
+    _add_grant(f"{number:064x}", demo_key(), ALICE.principal_arn, "")
+
+
+def add_retirable_grant(number: int) -> None:
+    """On a key of their own, so that they are in no list of the grants on a key."""
+    key = KmsKey.objects.filter(key_id=f"{RETIRABLE:08x}-0000-4000-8000-000000000000").first()
+    if key is None:
+        add_key(RETIRABLE)
+        return add_retirable_grant(number)
+    return _add_grant(f"{number:063x}f", key, BOB.principal_arn, ALICE.principal_arn)
+
+
+def _add_grant(grant_id: str, key: KmsKey, grantee: str, retiring: str) -> None:
+    ids = {caller.principal_arn: caller.principal_id for caller in (ALICE, BOB)}
+    Grant.objects.create(
+        grant_id=grant_id,
+        key=key,
+        grantee_principal=grantee,
+        grantee_id=ids[grantee],
+        retiring_principal=retiring,
+        retiring_id=ids.get(retiring, ""),
+        issuing_account=demo.ACCOUNT,
+        operations=["Decrypt"],
+        properties_sha256=grant_id,
+        created_at=clock.now(),
+    )
 
 
 @dataclass(frozen=True)
@@ -110,6 +145,22 @@ LISTS = {
             add_tag,
             lambda name: Tag.objects.filter(tag_key=name).delete(),
             params={"KeyId": demo.KEY_ID},
+        ),
+        Listing(
+            "ListGrants",
+            "Grants",
+            "GrantId",
+            add_grant,
+            lambda name: Grant.objects.filter(grant_id=name).delete(),
+            params={"KeyId": demo.KEY_ID},
+        ),
+        Listing(
+            "ListRetirableGrants",
+            "Grants",
+            "GrantId",
+            add_retirable_grant,
+            lambda name: Grant.objects.filter(grant_id=name).delete(),
+            params={"RetiringPrincipal": ALICE.principal_arn},
         ),
         Listing(
             "DescribeCustomKeyStores",
@@ -209,8 +260,8 @@ def test_a_marker_is_of_no_use_to_another_account_or_in_another_region(seven: No
     for caller in (ELSEWHERE, replace(ALICE, region="eu-west-1")):
         with pytest.raises(KmsError) as refused:
             call(listing.operation, caller, **listing.params, **{listing.marker: marker})
-        # A tag list names its key, which neither of them can even find.
-        assert "KeyId" in listing.params or type(refused.value) is listing.refused
+        # A list of a key's, or of a principal's, names it, and neither of them can even find that.
+        assert listing.params or type(refused.value) is listing.refused
 
 
 def test_a_marker_of_one_keys_aliases_does_not_continue_anothers(seven: None) -> None:
@@ -231,6 +282,52 @@ def test_a_marker_of_one_keys_tags_does_not_continue_anothers(seven: None) -> No
     add_key(1)
     with pytest.raises(InvalidMarkerException):
         replace(tags, params={"KeyId": "00000001-0000-4000-8000-000000000000"}).page(2, marker)
+
+
+def test_a_marker_of_one_filter_of_grants_does_not_continue_anothers(seven: None) -> None:
+    grants = LISTS["ListGrants"]
+    _, marker = grants.page(2)
+    filtered = replace(grants, params={**grants.params, "GranteePrincipal": ALICE.principal_arn})
+    assert filtered.all() == grants.all()
+    with pytest.raises(InvalidMarkerException):
+        filtered.page(2, marker)
+    with pytest.raises(InvalidMarkerException):
+        replace(grants, params={"KeyId": f"{RETIRABLE:08x}-0000-4000-8000-000000000000"}).page(2, marker)
+
+
+def test_grants_come_a_hundred_at_most_and_fifty_by_default(rows: None) -> None:
+    for number in range(120):
+        add_grant(number)
+    for limit, shown in ((1000, 100), (99, 99)):
+        assert len(LISTS["ListGrants"].page(limit)[0]) == shown
+    assert len(call("ListGrants", KeyId=demo.KEY_ID)["Grants"]) == 50
+
+
+KEYS = int(os.environ.get("CASEMATE_LISTED_KEYS", "3000"))
+
+
+def test_every_key_is_on_one_page_however_many_there_are(rows: None) -> None:
+    """I7. CASEMATE_LISTED_KEYS sets another number of keys."""
+    template, made = demo_key(), []
+    for number in range(KEYS - 1):
+        key = copy.copy(template)
+        key.pk, key.material, key.key_id = None, None, f"{number:08x}-0000-4000-8000-000000000000"
+        made.append(key)
+    KmsKey.objects.bulk_create(made, batch_size=500)
+    sizes, seen, queries = [], set[str](), set[int]()
+    call("ListKeys", Limit=1)  # which fills the caches
+    pages = LISTS["ListKeys"].pages(1000)
+    while True:
+        with CaptureQueriesContext(connection) as asked:
+            page = next(pages, None)
+        if page is None:
+            break
+        sizes.append(len(page))
+        seen.update(page)
+        queries.add(len(asked))
+    assert len(seen) == sum(sizes) == KEYS
+    assert len(queries) == 1, "each page costs the same queries"
+    print(f"{KEYS:,} keys on {len(sizes)} pages, {queries.pop()} queries for each")
 
 
 def test_aliases_come_a_hundred_at_most_and_fifty_by_default(rows: None) -> None:

@@ -73,7 +73,8 @@ def test_a_key_of_a_key_store_refuses_in_awss_words_and_only_whoever_may_learns_
 def test_what_is_malformed_is_refused_before_anything_else(rows: Path) -> None:
     for name, row in OPERATIONS.items():
         for member in (member for member in ("KeyId", *row["params"]) if member in _required(name)):
-            error = refusal(name, MALLORY, **{member: None})
+            absent: dict[str, Any] = {member: None}
+            error = refusal(name, MALLORY, **absent)
             assert isinstance(error, ValidationException), name
             assert "Member must not be null" in error.message
 
@@ -110,7 +111,8 @@ def test_a_disabled_key_says_so_first_unless_it_can_not_be_meant_at_all(unusable
 
 def test_the_record_of_a_refusal_says_what_was_asked_and_holds_no_blob(rows: Path) -> None:
     for name in OPERATIONS:
-        refusal(name, **({"Message": b"confidential"} if "Message" in OPERATIONS[name]["params"] else {}))
+        secret: dict[str, Any] = {"Message": b"confidential"} if "Message" in OPERATIONS[name]["params"] else {}
+        refusal(name, **secret)
     audit_reading.read_in(clock.now())
     events = {row.event_name: row.event for row in AuditEvent.objects.filter(event_name__in=OPERATIONS)}
     assert events.keys() == OPERATIONS.keys()

@@ -23,7 +23,7 @@ from kmsapp.models import AuditEvent, CustomKeyStore
 from kmsapp.tests.people import ALICE, ELSEWHERE, MALLORY, call
 
 STORE = demo.KEY_STORE_ID
-IN_STORE = {"CustomKeyStoreId": STORE}
+IN_STORE: dict[str, Any] = {"CustomKeyStoreId": STORE}
 REFUSED: dict[str, tuple[dict[str, Any], type[KmsError], str]] = {
     "no length": ({}, ValidationException, r"^NumberOfBytes is required\.$"),
     "none": ({"NumberOfBytes": 0}, ValidationException, "Value '0' at 'numberOfBytes' .* greater than or equal to 1$"),
@@ -37,7 +37,8 @@ REFUSED: dict[str, tuple[dict[str, Any], type[KmsError], str]] = {
 
 
 def test_random_bytes_are_as_many_as_asked_for_and_never_the_same(installation: Path) -> None:
-    for params in ({}, IN_STORE):
+    both: tuple[dict[str, Any], ...] = ({}, IN_STORE)
+    for params in both:
         for length in (1, 31, 1024):
             answer = call("GenerateRandom", NumberOfBytes=length, **params)
             assert answer.keys() == {"Plaintext"} and len(answer["Plaintext"]) == length
@@ -47,9 +48,9 @@ def test_random_bytes_are_as_many_as_asked_for_and_never_the_same(installation: 
         with pytest.raises(error, match=message):
             call("GenerateRandom", **params)
             pytest.fail(name)
-    for caller, params in ((MALLORY, {}), (MALLORY, IN_STORE)):
+    for params in both:
         with pytest.raises(AccessDeniedException, match="perform: kms:GenerateRandom on resource: "):
-            call("GenerateRandom", caller, NumberOfBytes=1, **params)
+            call("GenerateRandom", MALLORY, NumberOfBytes=1, **params)
     for caller in (ELSEWHERE, replace(ALICE, region="eu-central-1")):
         assert len(call("GenerateRandom", caller, NumberOfBytes=8)["Plaintext"]) == 8
         with pytest.raises(CustomKeyStoreNotFoundException):
@@ -59,7 +60,8 @@ def test_random_bytes_are_as_many_as_asked_for_and_never_the_same(installation: 
 
 
 def _assert_records_hold_no_bytes() -> None:
-    secrets = [call("GenerateRandom", NumberOfBytes=8, **params)["Plaintext"] for params in ({}, IN_STORE)]
+    secrets = [call("GenerateRandom", NumberOfBytes=8)["Plaintext"]]
+    secrets.append(call("GenerateRandom", NumberOfBytes=8, **IN_STORE)["Plaintext"])
     while audit_reading.read_in(clock.now()):
         pass
     of_store, of_system = (row.event for row in AuditEvent.objects.filter(event_name="GenerateRandom")[:2])
@@ -73,11 +75,16 @@ def _assert_records_hold_no_bytes() -> None:
 def test_a_store_that_can_not_give_any_gives_none_of_elsewhere(
     installation: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    asked: list[int] = []
     original = cluster.random
-    monkeypatch.setattr(cluster, "random", lambda *args: asked.append(args) or original(*args))
+
+    def noted(cluster_pk: int, owner: str, length: int) -> bytes:
+        asked.append(length)
+        return original(cluster_pk, owner, length)
+
+    monkeypatch.setattr(cluster, "random", noted)
     call("GenerateRandom", NumberOfBytes=1)
-    assert asked == []
+    assert not asked
     call("GenerateRandom", NumberOfBytes=1, **IN_STORE)
     assert len(asked) == 1
     for state in ("DISCONNECTED", "FAILED", "CONNECTING", "DISCONNECTING"):

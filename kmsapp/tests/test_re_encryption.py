@@ -255,7 +255,7 @@ def _assert_grants_count(world: World) -> int:
         world.put(key_id)
 
     def grant(key_id: str, operation: str, **more: Any) -> str:
-        asked = {"GranteePrincipal": BOB.principal_arn, "Operations": [operation]}
+        asked: dict[str, Any] = {"GranteePrincipal": BOB.principal_arn, "Operations": [operation]}
         return str(call("CreateGrant", KeyId=key_id, **asked, **more)["GrantId"])
 
     from_source = grant(world.source, "ReEncryptFrom", Constraints={"EncryptionContextEquals": OLD})

@@ -36,7 +36,7 @@ WORKERS, OF_STORE = 2, 40
 
 def test_every_operation_has_a_quota() -> None:
     """https://docs.aws.amazon.com/kms/latest/developerguide/requests-per-second.html"""
-    sizes = {name: quota_of(name, {}, "us-west-2") for name in KMS.operation_names}
+    sizes = {name: quota_of(name, "us-west-2") for name in KMS.operation_names}
     known = set(request_quotas.PER_SECOND) - {request_quotas.ASYMMETRIC}
     assert known <= set(KMS.operation_names)
     assert Counter(size for _, size in sizes.values()).most_common(1)[0][0] == 5
@@ -46,8 +46,8 @@ def test_every_operation_has_a_quota() -> None:
         *("ReEncrypt", "VerifyMac"),
     }
     for region, size in (("us-west-2", 100_000), ("eu-central-1", 20_000), ("eu-north-1", 10_000), ("xx-x-1", 10_000)):
-        assert quota_of("Encrypt", {}, region) == (request_quotas.SYMMETRIC, size)
-    specs = {spec: quota_of("GenerateDataKeyPair", {"KeyPairSpec": spec}, "us-west-2") for spec in _key_pair_specs()}
+        assert quota_of("Encrypt", region) == (request_quotas.SYMMETRIC, size)
+    specs = {spec: quota_of("GenerateDataKeyPair", "us-west-2", spec) for spec in _key_pair_specs()}
     assert specs["RSA_4096"][1] == 1 and specs["ECC_NIST_P256"][1] == 100
     print(f"{len(sizes)} operations, {len(set(sizes.values()))} quotas")
 

@@ -1,8 +1,9 @@
-"""How long authorizing takes: `access.key` for Encrypt, with a key policy and identity policies of some size.
+"""How long authorizing takes: `access.key` for Encrypt, with a key policy and identity policies of some size; and how
+long it takes to count a call towards its request quotas.
 
 A program of its own, on the data folder of the server that is measured: no HTTP, no HSM, one thread. Reads one JSON
-object on standard input: {"access_key_id", "key_id", "calls"}; prints {"access", "evaluate"}, each with the
-microseconds of every call.
+object on standard input: {"access_key_id", "key_id", "calls"}; prints what takes how long, with the microseconds of
+every call.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from kmsapp import rate_limits
 from kmsapp.testing import ROOT, Casemate, clean_environment
 from kmsapp.tests.bench import calls, driver
 from kmsapp.tests.bench.rates import falls_short
@@ -26,6 +28,7 @@ CALLS = 5_000  # in a round
 AIM_US = 60.0
 ACCESS = "access.key: Encrypt"
 EVALUATE = "the policies alone"
+QUOTAS = "request quotas: account and key store"
 SETTING = (
     "The key policy has 10 statements, the user 5 policies of 2 or 3 each. Every call is a request of its own, which "
     "reads the epoch; all else is in the caches. One thread in a process of its own, one key."
@@ -35,7 +38,7 @@ SETTING = (
 def measure(casemate: Casemate, *, rounds: int) -> list[str]:
     """Medians over all calls of the rounds; the lines of a table."""
     request = {**_setting(casemate), "calls": CALLS}
-    taken: dict[str, list[float]] = {calls.EMPTY: [], ACCESS: [], EVALUATE: []}
+    taken: dict[str, list[float]] = {calls.EMPTY: [], ACCESS: [], EVALUATE: [], QUOTAS: []}
     calibration = calls.every_call(casemate)[calls.EMPTY]
     for _ in range(rounds):
         alone = driver.closed_loop(calibration, connections=1, seconds=1.0)
@@ -146,6 +149,9 @@ def _key_policy(user: str) -> list[dict[str, Any]]:
 def main() -> None:
     request = json.load(sys.stdin)
     os.environ["DJANGO_SETTINGS_MODULE"] = "console.settings"
+    # The quotas of AWS, but for the key store's, which is used up sooner than the measurement ends.
+    os.environ["CASEMATE_REQUEST_QUOTAS"] = f"/proc/self/fd/{rate_limits.make()}"
+    os.environ["CASEMATE_KEY_STORE_REQUESTS_PER_SECOND"] = str(10**9)
     import django
 
     django.setup()
@@ -157,7 +163,7 @@ def main() -> None:
 def _runs(access_key_id: str, key_id: str) -> Iterator[tuple[str, Callable[[], float]]]:
     """By name, what makes one call and gives its microseconds; caches are warm."""
     from hsmapp import epochs
-    from kmsapp import access, ids
+    from kmsapp import access, ids, request_quotas
     from kmsapp.call import Call
     from kmsapp.caller import Caller
     from kmsapp.iam import credentials
@@ -196,11 +202,20 @@ def _runs(access_key_id: str, key_id: str) -> Iterator[tuple[str, Callable[[], f
         evaluate(decision.request, decision.policies)
         return (time.perf_counter_ns() - started) / 1000
 
-    for once in (access_once, evaluate_once):
+    counted = call()
+
+    def quotas_once() -> float:
+        started = time.perf_counter_ns()
+        request_quotas.require_within(counted)
+        request_quotas.require_within_store(calls.STORE)
+        return (time.perf_counter_ns() - started) / 1000
+
+    for once in (access_once, evaluate_once, quotas_once):
         for _ in range(200):
             once()
     yield ACCESS, access_once
     yield EVALUATE, evaluate_once
+    yield QUOTAS, quotas_once
 
 
 if __name__ == "__main__":

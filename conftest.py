@@ -8,12 +8,16 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
 from django.core.management import call_command
+from django.template import Context
+from django.test import client
+from django.test.utils import ContextList
 from playwright.sync_api import expect
 
 from hsmapp.parent import die_with_parent
@@ -92,11 +96,23 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.STATIC_ROOT = settings.DATA / "static"
     settings.STATIC_ROOT.mkdir()
     settings.PASSWORD_HASHERS = ["console.testing.QuickArgon2"]
+    client.store_rendered_templates = _keep_first_context
     # Hashed names need collectstatic; tests in this process read the files where they lie.
     settings.STORAGES = {
         **settings.STORAGES,
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
     }
+
+
+def _keep_first_context(
+    store: dict[str, Any], signal: object, sender: object, template: object, context: Context, **_: object
+) -> None:
+    """What Django's test client keeps for `answer.context`: that of the page, not a copy of it for each included part.
+
+    A page has hundreds of parts, and the copies take longer than the page.
+    """
+    if "context" not in store:
+        store["context"] = ContextList([copy(context)])
 
 
 @pytest.fixture(scope="session")

@@ -114,7 +114,7 @@ def test_all_tokens_gone_and_every_key_decrypts_from_database_and_master_key_fil
 def test_tokens_newer_than_the_database_are_listed_and_nothing_in_them_is_destroyed(past: Past, tmp_path: Path) -> None:
     """The whole installation of T1 takes the database of T0, with an intent that was open then and done later."""
     data = tmp_path / "data"
-    shutil.copytree(past.data, data, ignore=shutil.ignore_patterns("run", "static"))
+    shutil.copytree(past.data, data, ignore=shutil.ignore_patterns("run"))
     intended = sorted(past.later)[0]
     backup = changed_backup(past.t0.backup, data, tmp_path / "backup", open_intent(data, intended))
     before = contents(data)

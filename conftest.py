@@ -9,12 +9,16 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
 from django.core.management import call_command
+from django.template import Context
+from django.test import client
+from django.test.utils import ContextList
 from playwright.sync_api import expect
 
 from hsmapp.parent import die_with_parent
@@ -34,16 +38,20 @@ expect.set_options(timeout=20_000)
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
 
-# Files whose tests take half a minute and more, together.
-LONGEST = {
-    "test_access_matrix",
-    "test_access_matrix_urls",
-    "test_audit_survives_kills",
-    "test_browser_key_stores",
-    "test_browser_walk",
+# Files whose tests take half a minute and more, together; the longest first.
+LONGEST = (
     "test_crash",
     "test_restore",
-}
+    "test_access_matrix_urls",
+    "test_browser_identities",
+    "test_browser_walk",
+    "test_browser_key_stores",
+    "test_revocation",
+    "test_access_matrix",
+    "test_audit_survives_kills",
+    "test_key_store_cli",
+    "test_admin",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -64,7 +72,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=others)
     chosen = [item for item in items if item not in others]
     # Two processes end at about the same time if what takes longest does not come last.
-    items[:] = sorted(chosen, key=lambda item: item.path.stem not in LONGEST)
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items[:] = sorted(chosen, key=lambda item: places.get(item.path.stem, len(LONGEST)))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -96,11 +105,23 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.STATIC_ROOT = settings.DATA / "static"
     settings.STATIC_ROOT.mkdir()
     settings.PASSWORD_HASHERS = ["console.testing.QuickArgon2"]
+    client.store_rendered_templates = _keep_first_context  # type: ignore[attr-defined]
     # Hashed names need collectstatic; tests in this process read the files where they lie.
     settings.STORAGES = {
         **settings.STORAGES,
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
     }
+
+
+def _keep_first_context(
+    store: dict[str, Any], signal: object, sender: object, template: object, context: Context, **_: object
+) -> None:
+    """What Django's test client keeps for `answer.context`: that of the page, not a copy of it for each included part.
+
+    A page has hundreds of parts, and the copies take longer than the page.
+    """
+    if "context" not in store:
+        store["context"] = ContextList([copy(context)])  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session", autouse=True)

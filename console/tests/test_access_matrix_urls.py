@@ -24,9 +24,11 @@ from django.db import models, transaction
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
+from console.testing import MovedClock
 from console.tests import access_matrix_urls as table
 from console.tests.access_matrix_rows import Rows
 from console.tests.access_matrix_urls import CALLERS, Address, Cell
+from hsmapp import clock
 from kmsapp.models import CustomKeyStore, KmsKey, User
 from kmsapp.registry import OPERATIONS
 from kmsapp.tests import admin_world
@@ -224,6 +226,12 @@ def no_log_of_refusals() -> Iterator[None]:
     logger.disabled = True
     yield
     logger.disabled = False
+
+
+@pytest.fixture(autouse=True)
+def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the cells take longer than a password is good for that was given at sign-in."""
+    monkeypatch.setattr(clock, "now", MovedClock().now)
 
 
 def _compare(known: dict[str, Address], rows: Rows) -> int:

@@ -51,7 +51,7 @@ def key_count(casemate: Casemate) -> int:
 
 def test_an_hsm_stopped_between_choosing_the_store_and_finish(watched: walk.Watched, casemate: Casemate) -> None:
     page = watched.page
-    walk.step_01_sign_in_to_the_console(watched)
+    walk.come_in(watched)
     walk.fill_wizard(watched, "hsm-stopped")
     before = key_count(casemate)
     hsm_command(casemate, "stop")
@@ -84,7 +84,7 @@ def test_an_hsm_stopped_between_choosing_the_store_and_finish(watched: walk.Watc
 
 def test_the_alias_is_taken_before_finish(unscripted: walk.Watched, casemate: Casemate) -> None:
     page, kms = unscripted.page, casemate.boto3("kms")
-    walk.step_01_sign_in_to_the_console(unscripted)
+    walk.come_in(unscripted)
     walk.fill_wizard(unscripted, "taken-meanwhile")
     store = {"Origin": "AWS_CLOUDHSM", "CustomKeyStoreId": walk.STORE_ID}
     kms.create_alias(AliasName="alias/taken-meanwhile", TargetKeyId=kms.create_key(**store)["KeyMetadata"]["KeyId"])
@@ -101,7 +101,7 @@ def test_the_alias_is_taken_before_finish(unscripted: walk.Watched, casemate: Ca
 
 
 def test_a_double_click_on_finish_makes_one_key(unscripted: walk.Watched, casemate: Casemate) -> None:
-    walk.step_01_sign_in_to_the_console(unscripted)
+    walk.come_in(unscripted)
     walk.fill_wizard(unscripted, "double-click")
     before = key_count(casemate)
     unscripted.page.get_by_role("button", name="Finish").dblclick()
@@ -111,7 +111,7 @@ def test_a_double_click_on_finish_makes_one_key(unscripted: walk.Watched, casema
 
 
 def test_eight_finishes_at_once_make_one_key(watched: walk.Watched, casemate: Casemate) -> None:
-    walk.step_01_sign_in_to_the_console(watched)
+    walk.come_in(watched)
     walk.fill_wizard(watched, "eight-at-once")
     before = key_count(casemate)
     address = urlsplit(watched.page.url)
@@ -138,7 +138,7 @@ def test_eight_finishes_at_once_make_one_key(watched: walk.Watched, casemate: Ca
 
 def test_disconnecting_and_connecting_the_key_store(watched: walk.Watched, casemate: Casemate) -> None:
     page = watched.page
-    walk.step_01_sign_in_to_the_console(watched)
+    walk.come_in(watched)
     try:
         watched.goto("/key-stores/")
         page.get_by_role("radio", name=f"Select {walk.STORE_NAME}").check()
@@ -165,7 +165,8 @@ def test_disconnecting_and_connecting_the_key_store(watched: walk.Watched, casem
 
 def test_the_filter_the_alias_check_and_the_policy_check_answer_while_typing(watched: walk.Watched) -> None:
     page = watched.page
-    walk.step_01_sign_in_to_the_console(watched)
+    walk.come_in(watched)
+    watched.goto("/keys/")
     page.get_by_role("searchbox", name="Find keys").fill("nothing-is-called-so")
     expect(page.get_by_text("No matches")).to_be_visible()
     expect(page).to_have_url(re.compile(r"/keys/\?q=nothing-is-called-so$"))
@@ -186,7 +187,7 @@ def test_the_filter_the_alias_check_and_the_policy_check_answer_while_typing(wat
 def test_the_wizard_by_keyboard(watched: walk.Watched) -> None:
     """Enter in the alias field is Next, not Previous; Space and arrows choose; the skip link leads to the content."""
     page = watched.page
-    walk.step_01_sign_in_to_the_console(watched)
+    walk.come_in(watched)
     watched.goto("/keys/create/")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to main content")).to_be_focused()
@@ -208,7 +209,7 @@ def test_the_wizard_by_keyboard(watched: walk.Watched) -> None:
 
 def test_an_answer_that_arrives_while_a_button_is_pressed_waits_until_it_is_up(watched: walk.Watched) -> None:
     page = watched.page
-    walk.step_01_sign_in_to_the_console(watched)
+    walk.come_in(watched)
     walk.come_to_labels(watched)
     page.get_by_label("Alias", exact=True).fill("aws/reserved")
     button = page.get_by_role("button", name="Next", exact=True)

@@ -101,7 +101,8 @@ def test_a_user_is_created_gets_an_access_key_and_a_policy_and_uses_them(
     watched: walk.Watched, own_casemate: Casemate
 ) -> None:
     page, name = watched.page, "dave" if watched.java_script else "erin"
-    walk.step_01_sign_in_to_the_console(watched)
+    walk.come_in(watched)
+    watched.goto("/keys/")
     create_user(watched, name)
     watched.look("user-permissions")
     page.get_by_role("link", name="Security credentials").click()
@@ -174,7 +175,7 @@ def disable_and_enable(watched: walk.Watched) -> None:
 
 
 def test_the_lists_are_filtered_while_one_types_and_what_is_ticked_is_counted(scripted: walk.Watched) -> None:
-    walk.step_01_sign_in_to_the_console(scripted)
+    walk.come_in(scripted)
     scripted.goto("/identities/users/")
     scripted.page.get_by_role("searchbox", name="Find users").fill("mallo")
     expect(scripted.page.locator("#identities-table tbody tr")).to_have_count(1)
@@ -190,7 +191,7 @@ def test_the_lists_are_filtered_while_one_types_and_what_is_ticked_is_counted(sc
 
 def test_the_key_policy_is_edited_and_a_lockout_refused(scripted: walk.Watched) -> None:
     page = scripted.page
-    walk.step_01_sign_in_to_the_console(scripted)
+    walk.come_in(scripted)
     scripted.goto(f"/keys/{walk.KEY_ID}/")
     scripted.look("key-policy-tab")
     page.get_by_role("link", name="Edit key policy", exact=True).last.click()
@@ -209,7 +210,7 @@ def test_the_key_policy_is_edited_and_a_lockout_refused(scripted: walk.Watched) 
 
 
 def test_who_may_not_look_is_told_what_is_missing(scripted: walk.Watched) -> None:
-    walk.step_01_sign_in_to_the_console(scripted, "bob")
+    walk.come_in(scripted, "bob")
     scripted.goto("/identities/policies/")
     expect(scripted.page.get_by_role("main")).to_contain_text("not authorized to perform: iam:ListPolicies")
     scripted.look("policies-denied")
@@ -220,7 +221,7 @@ def test_who_may_not_look_is_told_what_is_missing(scripted: walk.Watched) -> Non
 
 def test_the_simulator_says_who_may_and_draws_the_path(scripted: walk.Watched) -> None:
     page = scripted.page
-    walk.step_01_sign_in_to_the_console(scripted)
+    walk.come_in(scripted)
     scripted.goto(f"/keys/{walk.KEY_ID}/")
     page.get_by_role("navigation", name="Key details").get_by_role("link", name="Policy simulator").click()
     scripted.look("simulator")
@@ -292,7 +293,7 @@ def test_every_page_is_accessible_in_light_and_dark_and_narrow(
     browser: Browser, own_casemate: Casemate, suffix: str
 ) -> None:
     for watched in opened(browser, own_casemate, **LOOKS[suffix]):
-        walk.step_01_sign_in_to_the_console(watched, suffix=suffix)
+        walk.come_in(watched)
         for name, path in PAGES.items():
             watched.goto(path)
             watched.look(f"identities-{name}", suffix=suffix, is_pictured=not suffix or name in PICTURED_EACH_WAY)

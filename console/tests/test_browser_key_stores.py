@@ -67,7 +67,7 @@ def test_a_store_made_from_inside_the_wizard_is_connected_used_and_renamed(
     cluster, kms = FurtherCluster(own_casemate), own_casemate.boto3("kms")
     name, alias = ("WizardStore", "in-a-new-store") if java_script else ("PlainStore", "in-a-plain-store")
     for watched in open_page(browser, own_casemate, java_script=java_script):
-        walk.step_01_sign_in_to_the_console(watched)
+        walk.come_in(watched)
         come_to_the_stores(watched)
         walk.press(watched, "Create custom key store")
         nothing_entered_is_refused_field_by_field(watched)
@@ -175,7 +175,7 @@ def test_a_wrong_password_is_mended_from_inside_the_wizard_and_the_unused_store_
     cluster = FurtherCluster(own_casemate)
     for watched in open_page(browser, own_casemate, java_script=True):
         page = watched.page
-        walk.step_01_sign_in_to_the_console(watched)
+        walk.come_in(watched)
         create_by_keyboard(watched, cluster, "MendedStore", "Wrong1234567")
         come_to_the_stores(watched)
         page.get_by_role("button", name="Connect MendedStore").click()
@@ -256,7 +256,7 @@ def test_the_pages_of_key_stores_look_right(
     browser: Browser, own_casemate: Casemate, suffix: str, options: dict[str, object]
 ) -> None:
     for watched in open_page(browser, own_casemate, java_script=True, **options):
-        walk.step_01_sign_in_to_the_console(watched, suffix=suffix)
+        walk.come_in(watched)
         for name, path in {
             "key-store-create": "/key-stores/create/",
             "key-store-edit-connected": f"/key-stores/{walk.STORE_ID}/edit/",

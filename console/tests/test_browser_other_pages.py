@@ -40,7 +40,7 @@ def leads_to_progress(page: Page, review: str) -> bool:
 
 def test_who_comes_to_a_key_that_is_being_made_waits_for_it(watched: walk.Watched, casemate: Casemate) -> None:
     page = watched.page
-    walk.step_01_sign_in_to_the_console(watched)
+    walk.come_in(watched)
     walk.fill_wizard(watched, "being-made")
     review, other = page.url, page.context.new_page()
     stopped = [casemate.hsm_pid(hsm_id) for hsm_id in HSMS]
@@ -61,7 +61,8 @@ def test_who_comes_to_a_key_that_is_being_made_waits_for_it(watched: walk.Watche
 
 
 def test_a_form_that_has_expired_says_so(watched: walk.Watched) -> None:
-    walk.step_01_sign_in_to_the_console(watched)
+    walk.come_in(watched)
+    watched.goto("/keys/")
     watched.page.context.clear_cookies(name="csrftoken")
     watched.page.locator("summary", has_text="us-west-2").click()
     watched.page.locator("button[name=region][value=eu-central-1]").click()
@@ -70,7 +71,7 @@ def test_a_form_that_has_expired_says_so(watched: walk.Watched) -> None:
 
 
 def test_django_admin_shows_its_lists(watched: walk.Watched) -> None:
-    walk.step_01_sign_in_to_the_console(watched)
+    walk.come_in(watched)
     for name, path in ADMIN_LISTS.items():
         watched.goto(path)
         expect(watched.page.locator("#site-name")).to_contain_text("Casemate administration")

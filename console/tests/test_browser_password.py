@@ -37,7 +37,7 @@ def connection_state(casemate: Casemate) -> str:
 
 def test_a_disconnect_asks_for_the_password_again(watched: walk.Watched, own_casemate: Casemate) -> None:
     page = watched.page
-    walk.step_01_sign_in_to_the_console(watched)
+    walk.come_in(watched)
     watched.goto(f"/key-stores/{walk.STORE_ID}/disconnect/")
     watched.look("key-store-disconnect-password")
     page.get_by_label("Your password").fill("not this one")
@@ -60,8 +60,9 @@ def test_people_change_their_own_password(watched: walk.Watched, own_casemate: C
     user_name = "bob" if watched.java_script else "alice"
     page, old = watched.page, own_casemate.person(user_name).password
     for elsewhere in open_page(browser, own_casemate, java_script=True):
-        walk.step_01_sign_in_to_the_console(elsewhere, user_name)
-        walk.step_01_sign_in_to_the_console(watched, user_name)
+        walk.come_in(elsewhere, user_name)
+        walk.come_in(watched, user_name)
+        watched.goto("/keys/")
         page.locator("summary", has_text=user_name).click()
         page.get_by_role("link", name="Change password").click()
         expect(watched.heading()).to_have_text("Change password")

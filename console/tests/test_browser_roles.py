@@ -48,7 +48,8 @@ def switch(watched: walk.Watched, account: str, role: str, *, name: str = "", co
 
 
 def test_switching_role_and_back(watched: walk.Watched) -> None:
-    walk.step_01_sign_in_to_the_console(watched)
+    walk.come_in(watched)
+    watched.goto("/keys/")
     switch(watched, ACCOUNT, "Nobody")
     refusal = watched.page.get_by_role("alert").filter(has_text="You can't switch to this role")
     expect(refusal).to_contain_text("is not authorized to perform: sts:AssumeRole")
@@ -79,7 +80,8 @@ def test_a_role_of_another_account_shows_that_accounts_keys(watched: walk.Watche
 
 
 def test_the_end_of_the_roles_session_leads_back(watched: walk.Watched, casemate: Casemate) -> None:
-    walk.step_01_sign_in_to_the_console(watched)
+    walk.come_in(watched)
+    watched.goto("/keys/")
     switch(watched, ACCOUNT, "AuditorRole")
     expect(who(watched)).to_have_text(f"AuditorRole / {ACCOUNT}")
     casemate.manage("shell", "-c", END_SESSIONS)

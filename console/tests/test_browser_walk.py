@@ -75,7 +75,7 @@ def test_create_a_kms_key_in_a_custom_key_store_as_the_document_says(watched: wa
 
 
 def test_every_other_page_is_accessible_and_in_order(scripted: walk.Watched) -> None:
-    walk.step_01_sign_in_to_the_console(scripted)
+    walk.come_in(scripted)
     for name, path in OTHER_PAGES.items():
         scripted.goto(path)
         scripted.look(name)
@@ -103,7 +103,7 @@ OTHER_PAGES = {
 
 def test_cancel_asks_before_anything_is_thrown_away(watched: walk.Watched) -> None:
     page = watched.page
-    walk.step_01_sign_in_to_the_console(watched)
+    walk.come_in(watched)
     walk.fill_wizard(watched, "thrown-away")
     page.get_by_role("link", name="Cancel", exact=True).click()
     expect(watched.heading()).to_have_text("Leave the wizard")
@@ -151,7 +151,7 @@ def test_at_400_px_every_tab_is_in_view_and_the_policy_scrolls_in_its_own_box(
 ) -> None:
     for watched in open_page(browser, casemate, java_script=True, viewport={"width": 400, "height": 860}):
         page = watched.page
-        walk.step_01_sign_in_to_the_console(watched, suffix="-narrow")
+        walk.come_in(watched)
         watched.goto(f"/keys/{walk.KEY_ID}/")
         tabs = page.get_by_role("navigation", name="Key details").get_by_role("link")
         expect(tabs).to_have_text(["Key policy", "Cryptographic configuration", "Tags", "Aliases", "Policy simulator"])

@@ -14,6 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, Request, expect
 
 from kmsapp.testing import ROOT, Casemate
+from kmsapp.tests.browser_client import BrowserClient
 
 SCREENS = ROOT / "docs" / "screens"
 TAKE_SCREENSHOTS = os.environ.get("CASEMATE_SCREENSHOTS") == "1"
@@ -81,6 +82,15 @@ def watch(context: BrowserContext, casemate: Casemate, *, java_script: bool) -> 
 
 def press(watched: Watched, name: str) -> None:
     watched.page.get_by_role("button", name=name, exact=True).last.click()
+
+
+def come_in(watched: Watched, user_name: str = "alice") -> None:
+    """Be signed in, for what is behind the sign-in page; the page itself is step 1. No page is shown yet."""
+    client = BrowserClient(watched.casemate)
+    client.sign_in(user_name)
+    watched.page.context.add_cookies(
+        [{"name": name, "value": value, "url": watched.casemate.url} for name, value in client.cookies.items()]
+    )
 
 
 def step_01_sign_in_to_the_console(watched: Watched, user_name: str = "alice", *, suffix: str = "") -> None:

@@ -31,7 +31,7 @@ class BrowserClient:
 
     def __init__(self, casemate: Casemate):
         self._casemate = casemate
-        self._cookies: dict[str, str] = {}
+        self.cookies: dict[str, str] = {}
 
     def sign_in(self, user_name: str, path: str = "/sign-in/") -> None:
         who = self._casemate.person(user_name)
@@ -53,7 +53,7 @@ class BrowserClient:
 
     def headers(self, method: str) -> dict[str, str]:
         """What tells the server who it is, and where a form comes from."""
-        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self._cookies.items())}
+        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
         if method == "POST":
             headers |= {"Content-Type": "application/x-www-form-urlencoded", "Origin": self._casemate.url}
         return headers
@@ -64,7 +64,7 @@ class BrowserClient:
             connection.request(method, path, body=body.encode(), headers=self.headers(method))
             answer = connection.getresponse()
             for line in answer.headers.get_all("Set-Cookie", []):
-                self._cookies |= {name: morsel.value for name, morsel in http.cookies.SimpleCookie(line).items()}
+                self.cookies |= {name: morsel.value for name, morsel in http.cookies.SimpleCookie(line).items()}
             return Page(answer.status, answer.headers.get("Location", ""), answer.read().decode())
         finally:
             connection.close()

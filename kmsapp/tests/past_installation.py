@@ -46,8 +46,11 @@ class Past:
         return self.t1.sealed.keys() - self.t0.sealed.keys()
 
     def folder(self, path: Path, tokens: Path | None = None) -> Path:
-        """A data folder with the master key, these tokens, and nothing else that a backup brings."""
-        for name in ("secret", "demo"):
+        """A data folder with the master key, these tokens, and nothing else that a backup brings.
+
+        Its static files are collected already, as the next server's are: that is not what is tested.
+        """
+        for name in ("secret", "demo", "static"):
             shutil.copytree(self.data / name, path / name)
         shutil.copy(self.data / "credentials.json", path)
         if tokens is not None:

@@ -39,6 +39,9 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"))
 _BEFORE_LINK, _BEFORE_EVENT = b'{"chain":"', b'","event":'
 _EVENT_AT = len(_BEFORE_LINK) + 64 + len(_BEFORE_EVENT)
 Event = dict[str, Any]
+# CloudTrail's own limits: characters of an errorMessage; bytes of requestParameters, in place of which it says so.
+LONGEST_ERROR_MESSAGE = 1024
+MOST_PARAMETER_BYTES = 100 * 1024
 
 _SOURCES = {
     "kms": "kms.amazonaws.com",
@@ -62,7 +65,7 @@ def event(call: Call, *, error: KmsError | None = None, response: Event | None =
         "awsRegion": caller.region,
         "sourceIPAddress": caller.source_ip or "AWS Internal",
         "userAgent": caller.user_agent[:1024],
-        "requestParameters": call.audit_parameters or None,
+        "requestParameters": _parameters(call),
         "responseElements": response,
         "requestID": call.request_id,
         "eventID": ids.new_uuid(),
@@ -78,8 +81,18 @@ def event(call: Call, *, error: KmsError | None = None, response: Event | None =
     if error is not None:
         # CloudTrail's own spelling of a refused authorization lacks the ending.
         record["errorCode"] = "AccessDenied" if error.code == "AccessDeniedException" else error.code
-        record["errorMessage"] = error.message
+        record["errorMessage"] = error.message[:LONGEST_ERROR_MESSAGE]
     return record
+
+
+def _parameters(call: Call) -> Event | None:
+    parameters = call.audit_parameters
+    if not parameters:
+        return None
+    size = len(_ENCODER.encode(parameters))
+    if size <= MOST_PARAMETER_BYTES:
+        return parameters
+    return {"omitted": True, "originalSize": size, "reason": "requestParameters too large"}
 
 
 def _resource(arn: str) -> Event:

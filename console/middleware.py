@@ -10,7 +10,7 @@ from django.http.response import HttpResponseBase, HttpResponseRedirect
 from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect
 
-from console import roles
+from console import roles, sessions
 from console.regions import DEFAULT_REGION
 from console.views.errors import refusal
 from kmsapp.caller import Caller
@@ -108,4 +108,5 @@ def caller_of(request: HttpRequest, user: User) -> Caller:
         user_agent=request.META.get("HTTP_USER_AGENT", "")[:256],
         principal_type="Root" if user.is_root else "User",
         is_secure=request.is_secure(),
+        session_began_at=sessions.began_at(request),
     )

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from hsmapp.account_admin import AccountAdmin, preformatted, pretty_json
-from kmsapp import arns, denials, key_facts, registry
+from kmsapp import arns, denials, key_facts, registry, sign_in_events
 from kmsapp.iam import principals
 from kmsapp.key_store_admin import CustomKeyStoreAdmin
 from kmsapp.models import (
@@ -438,7 +438,7 @@ class OperationFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         recorded = [operation.recorded_as or name for name, operation in registry.OPERATIONS.items()]
-        names = sorted({name.partition(":")[2] for name in recorded})
+        names = sorted({*(name.partition(":")[2] for name in recorded), *sign_in_events.NAMES})
         return [(name, name) for name in names]
 
     def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
@@ -446,7 +446,7 @@ class OperationFilter(admin.SimpleListFilter):
 
 
 class AuditEventAdmin(AccountAdmin):
-    """One row per call of this account. Calls of other accounts are theirs to read."""
+    """One row per call of this account, or of another account that was let at something of this one's."""
 
     list_display = ["time", "event_name", "who", "way_in", "outcome", "what", "region"]
     list_filter = [OutcomeFilter, OperationFilter]
@@ -483,6 +483,8 @@ class AuditEventAdmin(AccountAdmin):
 
     @admin.display(description="way in")
     def way_in(self, row: AuditEvent) -> str:
+        if row.event.get("eventType") == sign_in_events.TYPE:
+            return "console"
         return str(row.event.get("userIdentity", {}).get("invokedBy", "wire"))
 
     @admin.display(description="outcome", ordering="error_code")

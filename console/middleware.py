@@ -11,7 +11,7 @@ from django.http.response import HttpResponseBase, HttpResponseRedirect
 from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect
 
-from console import roles
+from console import roles, sessions
 from console.regions import DEFAULT_REGION
 from console.views.errors import forbidden, refusal
 from kmsapp.caller import Caller
@@ -114,4 +114,5 @@ def caller_of(request: HttpRequest, user: User) -> Caller:
         user_agent=request.META.get("HTTP_USER_AGENT", "")[:256],
         principal_type="Root" if user.is_root else "User",
         is_secure=request.is_secure(),
+        session_began_at=sessions.began_at(request),
     )

@@ -12,8 +12,10 @@ from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
+from console.regions import DEFAULT_REGION
 from kmsapp.caller import Caller
 from kmsapp.models import User
+from kmsapp.sign_in_events import Browser
 
 if TYPE_CHECKING:
     from console.roles import Choice
@@ -56,6 +58,16 @@ RESUMED = {
     "policy-create",
     "policy-edit",
 }
+
+
+def browser_of(request: HttpRequest, leads_to: str) -> Browser:
+    """The browser as events of signing in tell of it. leads_to: the path that comes next."""
+    return Browser(
+        region=request.session.get("region", DEFAULT_REGION),
+        source_ip=request.META.get("REMOTE_ADDR", ""),
+        user_agent=request.META.get("HTTP_USER_AGENT", ""),
+        leads_to=request.build_absolute_uri(leads_to),
+    )
 
 
 def _to_sign_in(request: ConsoleRequest) -> HttpResponse:

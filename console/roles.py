@@ -13,10 +13,11 @@ from typing import Any, cast
 
 from django.contrib import messages
 from django.http import HttpRequest
+from django.urls import reverse
 
-from console.requests import ConsoleRequest
+from console.requests import ConsoleRequest, browser_of
 from hsmapp import clock
-from kmsapp import dispatch
+from kmsapp import dispatch, sign_in_events
 from kmsapp.caller import Caller
 from kmsapp.iam import credentials
 from kmsapp.models import User
@@ -58,10 +59,12 @@ def switch(request: ConsoleRequest, choice: Choice) -> None:
     )
     access_key_id = answer["Credentials"]["AccessKeyId"]
     found = credentials.find(access_key_id)
-    if found is None:
+    acting = _caller(request.own_caller, choice.account, found.session) if found is not None else None
+    if acting is None:
         raise LookupError(f"{access_key_id} ended as it began")
+    sign_in_events.record_switch(browser_of(request, reverse("console:keys")), request.own_caller, acting)
     request.session.cycle_key()  # whoever knew the session's name as the person must not become the role
-    request.session[KEY] = {"session": found.session, **asdict(choice)}
+    request.session[KEY] = {"session": acting.session, **asdict(choice)}
     _remember(request.user, choice)
 
 

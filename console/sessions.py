@@ -7,6 +7,7 @@ whatever becomes of the user. A new one is never begun under an old id.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from typing import Any
 
@@ -60,6 +61,11 @@ def begin(request: HttpRequest, user: Any) -> None:
         request.session.cycle_key()  # Django keeps the id when the same user signs in twice
     auth.login(request, user)
     request.session.clear_expired()
+
+
+def began_at(request: HttpRequest) -> datetime.datetime:
+    """When the person signed in."""
+    return datetime.datetime.fromtimestamp(request.session[SIGNED_IN_AT], datetime.UTC)
 
 
 def stamp(request: HttpRequest, **signal: object) -> None:

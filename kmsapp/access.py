@@ -197,7 +197,7 @@ def decide(
     call.granted_by = ""
     if decision.outcome is not Outcome.IMPLICIT_DENY:
         return decision
-    grant = grants.covering(call, found, action, iam_allows=_is_allowed_by_own_account(decision))
+    grant = grants.covering(call, found, action, iam_allows=is_allowed_by_own_account(decision))
     if not grant:
         return decision
     decision = evaluate(request, policies._replace(grant=grant))
@@ -206,7 +206,7 @@ def decide(
     return decision
 
 
-def _is_allowed_by_own_account(decision: Decision) -> bool:
+def is_allowed_by_own_account(decision: Decision) -> bool:
     """Whether identity policies allow it, and neither a boundary nor a session limits it."""
     found, policies = decision.found, decision.policies
     if policies.boundary is not None and found.boundary is None:

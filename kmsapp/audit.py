@@ -3,7 +3,8 @@
 A call that changes something writes its event as a row in the transaction of the change (`record_change`). Every other
 call, and every refusal, is a line in an append-only file of this process (`append`): in the kernel before the answer,
 so kill -9 loses none, and fsynced every 50 ms, so a power cut may lose that much. The lines of a file form a hash
-chain; audit_reading.py copies them into rows. If a write fails there is no answer.
+chain; audit_reading.py copies them into rows. If a write fails there is no answer. A call that was let at a resource of
+another account is an event in both accounts.
 
 Frame: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
 """
@@ -39,6 +40,11 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"))
 _BEFORE_LINK, _BEFORE_EVENT = b'{"chain":"', b'","event":'
 _EVENT_AT = len(_BEFORE_LINK) + 64 + len(_BEFORE_EVENT)
 Event = dict[str, Any]
+VERSION = "1.11"
+LONGEST_USER_AGENT = 1024
+# CloudTrail's own limits: characters of an errorMessage; bytes of requestParameters, in place of which it says so.
+LONGEST_ERROR_MESSAGE = 1024
+MOST_PARAMETER_BYTES = 100 * 1024
 
 _SOURCES = {
     "kms": "kms.amazonaws.com",
@@ -46,8 +52,35 @@ _SOURCES = {
     "sts": "sts.amazonaws.com",
     "iam": "iam.amazonaws.com",
 }
-_EVENT_VERSION, _AWS_INTERNAL = "1.11", "AWS Internal"
+_AWS_INTERNAL = "AWS Internal"
 _IDENTITY_TYPES = {"User": "IAMUser", "Root": "Root", "AssumedRole": "AssumedRole"}
+
+
+def events(call: Call, *, error: KmsError | None = None, response: Event | None = None) -> list[Event]:
+    """The events of a call: that of the caller's account, and one of each account whose resource it was let at.
+
+    sharedEventID tells that they are of one call. Whose call was denied is told to their own account alone.
+    """
+    own = event(call, error=error, response=response)
+    owners = {arns.account_of(arn) for arn in call.resources} - {call.caller.account}
+    if not owners:
+        return [own]
+    own["sharedEventID"] = ids.new_uuid()
+    return [own, *(_as_owner_sees(own, call.caller, owner) for owner in sorted(owners))]
+
+
+def _as_owner_sees(own: Event, caller: Caller, owner: str) -> Event:
+    """The owner of a resource is told the account and the unique id of who called, and no name."""
+    identity = {"type": "AWSAccount", "principalId": caller.principal_id, "accountId": caller.account}
+    if caller.via != "wire":
+        identity["invokedBy"] = caller.via
+    return {
+        **own,
+        "userIdentity": identity,
+        "eventID": ids.new_uuid(),
+        "resources": [resource for resource in own["resources"] if resource["accountId"] == owner],
+        "recipientAccountId": owner,
+    }
 
 
 def event(call: Call, *, error: KmsError | None = None, response: Event | None = None) -> Event:
@@ -55,15 +88,15 @@ def event(call: Call, *, error: KmsError | None = None, response: Event | None =
     caller = call.caller
     service, _, name = call.recorded_as.partition(":")
     record: Event = {
-        "eventVersion": _EVENT_VERSION,
-        "userIdentity": _user_identity(call),
-        "eventTime": _time(clock.now()),
+        "eventVersion": VERSION,
+        "userIdentity": user_identity(caller),
+        "eventTime": time_of(clock.now()),
         "eventSource": _SOURCES[service],
         "eventName": name,
         "awsRegion": caller.region,
         "sourceIPAddress": caller.source_ip or _AWS_INTERNAL,
-        "userAgent": caller.user_agent[:1024],
-        "requestParameters": call.audit_parameters or None,
+        "userAgent": caller.user_agent[:LONGEST_USER_AGENT],
+        "requestParameters": _parameters(call),
         "responseElements": response,
         "requestID": call.request_id,
         "eventID": ids.new_uuid(),
@@ -79,7 +112,7 @@ def event(call: Call, *, error: KmsError | None = None, response: Event | None =
     if error is not None:
         # CloudTrail's own spelling of a refused authorization lacks the ending.
         record["errorCode"] = "AccessDenied" if error.code == "AccessDeniedException" else error.code
-        record["errorMessage"] = error.message
+        record["errorMessage"] = error.message[:LONGEST_ERROR_MESSAGE]
     return record
 
 
@@ -103,9 +136,9 @@ def reset_event(account: str, region: str) -> Event:
 def _of_itself(name: str, account: str, region: str) -> Event:
     """What every event has that no caller asked for."""
     return {
-        "eventVersion": _EVENT_VERSION,
+        "eventVersion": VERSION,
         "userIdentity": {"accountId": account, "invokedBy": _AWS_INTERNAL},
-        "eventTime": _time(clock.now()),
+        "eventTime": time_of(clock.now()),
         "eventSource": _SOURCES["kms"],
         "eventName": name,
         "awsRegion": region,
@@ -121,14 +154,23 @@ def _of_itself(name: str, account: str, region: str) -> Event:
     }
 
 
+def _parameters(call: Call) -> Event | None:
+    parameters = call.audit_parameters
+    if not parameters:
+        return None
+    size = len(_ENCODER.encode(parameters))
+    if size <= MOST_PARAMETER_BYTES:
+        return parameters
+    return {"omitted": True, "originalSize": size, "reason": "requestParameters too large"}
+
+
 def _resource(arn: str) -> Event:
     kind = "AWS::IAM::Role" if arn.startswith("arn:aws:iam:") else "AWS::KMS::Key"
     return {"accountId": arns.account_of(arn), "type": kind, "ARN": arn}
 
 
-def _user_identity(call: Call) -> Event:
+def user_identity(caller: Caller) -> Event:
     """https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-user-identity.html"""
-    caller = call.caller
     identity: Event = {
         "type": _IDENTITY_TYPES[caller.principal_type],
         "principalId": caller.principal_id,
@@ -139,16 +181,15 @@ def _user_identity(call: Call) -> Event:
         identity["userName"] = caller.user_name
     if caller.access_key_id:
         identity["accessKeyId"] = caller.access_key_id
-    if caller.session:
-        identity["sessionContext"] = _session_context(caller)
+    if caller.session_began_at is not None:
+        identity["sessionContext"] = _session_context(caller, caller.session_began_at)
     if caller.via != "wire":
         identity["invokedBy"] = caller.via
     return identity
 
 
-def _session_context(caller: Caller) -> Event:
-    began = _time(caller.session_began_at) if caller.session_began_at is not None else ""
-    context: Event = {"attributes": {"creationDate": began, "mfaAuthenticated": "false"}}
+def _session_context(caller: Caller, began: datetime.datetime) -> Event:
+    context: Event = {"attributes": {"creationDate": time_of(began), "mfaAuthenticated": "false"}}
     if caller.principal_type == "AssumedRole":
         context["sessionIssuer"] = {
             "type": "Role",
@@ -162,7 +203,7 @@ def _session_context(caller: Caller) -> Event:
     return context
 
 
-def _time(moment: datetime.datetime) -> str:
+def time_of(moment: datetime.datetime) -> str:
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
@@ -191,9 +232,10 @@ def row(record: Event) -> Event:
         "region": record["awsRegion"],
         "event_source": record["eventSource"],
         "event_name": record["eventName"],
-        "principal": record["userIdentity"].get("arn", ""),
+        "principal": record["userIdentity"].get("arn") or record["userIdentity"].get("principalId", ""),
         "request_id": record.get("requestID", ""),
-        "error_code": record.get("errorCode", ""),
+        # A sign-in that failed has a message and no code.
+        "error_code": record.get("errorCode") or ("Failure" if record.get("errorMessage") else ""),
         "resource": resources[0].get("ARN", "")[:320],  # the column's length
         "event": record,
     }

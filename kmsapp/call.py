@@ -66,5 +66,6 @@ class Call:
         accounts = {self.caller.account, *map(arns.account_of, self.resources)}
         for account in sorted(accounts):  # always in this order, so that two changes do not wait for each other
             epochs.raise_epoch(account)
-        audit.record_change(audit.event(self, response=response))
+        for event in audit.events(self, response=response):
+            audit.record_change(event)
         self.recorded = True

@@ -26,7 +26,7 @@ class Caller:
     principal_type: PrincipalType = "User"
     role_arn: str = ""  # of an assumed role
     session: int = 0  # primary key of the TemporaryCredential; 0 without one
-    session_began_at: datetime.datetime | None = None
+    session_began_at: datetime.datetime | None = None  # also of a sign-in to the console; None with a long-term key
     source_identity: str = ""  # of the session
     is_secure: bool = False  # came by TLS
 

@@ -186,7 +186,8 @@ def _of_caller(caller: Caller, tags: Mapping[str, str]) -> dict[str, Value]:
     if caller.user_agent:
         values["aws:useragent"] = caller.user_agent
     if caller.session_began_at is not None:
-        # Long-term keys have neither, so that a condition on them tells the two apart.
+        # Long-term keys have neither, so that a condition on them tells the two apart. The console acts with temporary
+        # ones for whoever has signed in, and nobody has a second factor here.
         values["aws:multifactorauthpresent"] = "false"
         values["aws:tokenissuetime"], _ = _spelled(int(caller.session_began_at.timestamp()))
     if caller.source_identity:

@@ -42,20 +42,24 @@ def call(
     try:
         answer = _run(this, found, params, chosen or {})
     except KmsError as error:
-        audit.append(audit.event(this, error=error))
+        _record(this, error)
         raise
     except Exception:
-        internal = KMSInternalException("An internal error occurred.")
-        audit.append(audit.event(this, error=internal))
+        _record(this, KMSInternalException("An internal error occurred."))
         raise
     if not this.recorded:
-        audit.append(audit.event(this))
+        _record(this)
     return answer
 
 
 def refuse(caller: Caller, name: str, error: KmsError, *, request_id: str) -> None:
     """Record a request of a known caller that ended before it could be called, such as one with a malformed body."""
-    audit.append(audit.event(_begin(caller, name, {}, request_id), error=error))
+    _record(_begin(caller, name, {}, request_id), error)
+
+
+def _record(this: Call, error: KmsError | None = None) -> None:
+    for event in audit.events(this, error=error):
+        audit.append(event)
 
 
 def _begin(caller: Caller, name: str, params: dict[str, Any], request_id: str) -> Call:

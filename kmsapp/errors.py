@@ -6,6 +6,9 @@ choice where it is made (a bad ciphertext must not say why).
 
 from __future__ import annotations
 
+# Many a message repeats what was sent, as AWS's do. A body may be a megabyte, and its sender nobody.
+LONGEST_MESSAGE = 8192
+
 
 class KmsError(Exception):
     """An answer on purpose. `code` goes on the wire; `message` is shown to people; `status` is the HTTP status."""
@@ -13,6 +16,8 @@ class KmsError(Exception):
     status = 400
 
     def __init__(self, message: str = ""):
+        if len(message) > LONGEST_MESSAGE:
+            message = f"{message[:LONGEST_MESSAGE]}..."
         super().__init__(message)
         self.message = message
 

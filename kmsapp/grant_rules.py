@@ -90,6 +90,34 @@ def allows(
     )
 
 
+def why_not(grant: Terms, caller: Caller, operation: str, context: Mapping[str, str], *, iam_allows: bool) -> str:
+    """In a sentence, what a grant to the caller lacks to let them do the operation; "" if it is not to the caller.
+
+    Call it for a grant that does not cover the operation.
+    """
+    if not _is_meant(caller, grant.grantee_principal, grant.grantee_id, iam_allows=True):
+        return ""
+    name = f"Grant {grant.grant_id}"
+    if operation not in grant.operations:
+        return f"{name} is for {', '.join(sorted(grant.operations))}, not for {operation}."
+    if not _is_meant(caller, grant.grantee_principal, grant.grantee_id, iam_allows=iam_allows):
+        return f"{name} allows {operation} to the whole account, but an IAM policy must allow it to the caller, too."
+    if SOURCE_ARN in grant.constraints and operation != "RetireGrant":
+        return f"{name} allows {operation}, but only when an AWS service calls for {grant.constraints[SOURCE_ARN]}."
+    if operation == "CreateGrant":
+        return (
+            f"{name} allows CreateGrant, but only of grants for what it allows, under its constraints or stricter ones."
+        )
+    for kind, wanted in ((EQUALS, "the encryption context"), (SUBSET, "an encryption context that has")):
+        if kind in grant.constraints and not _is_met({kind: grant.constraints[kind]}, operation, context, ""):
+            return f"{name} allows {operation}, but only with {wanted} {_shown(grant.constraints[kind])}."
+    return ""
+
+
+def _shown(context: Mapping[str, str]) -> str:
+    return ", ".join(f"{key} = {value}" for key, value in sorted(context.items()))
+
+
 def may_retire(grant: Terms, caller: Caller) -> bool:
     """Whether the grant itself lets the caller retire it, as retiring principal or as a grantee with RetireGrant."""
     if is_principal(caller, grant.retiring_principal, grant.retiring_id):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable
+from itertools import islice
 from typing import NamedTuple
 
 from django.db.models import QuerySet
@@ -25,6 +26,7 @@ from kmsapp.models import Grant
 # What is kept in memory: so many pairs of key and caller, each with so many grants. Who holds more grants on a key has
 # them read at each call.
 PAIRS_KEPT, GRANTS_KEPT = 5_000, 32
+REASONS_SHOWN = 3
 
 _held: epochs.Cached[tuple[Terms, ...] | None] = epochs.Cached(PAIRS_KEPT)
 _live: epochs.Cached[bool] = epochs.Cached()
@@ -47,6 +49,22 @@ def covering(call: Call, key: KeyFacts, action: str, *, iam_allows: bool = False
         ):
             return grant.grant_id
     return ""
+
+
+def why_not(call: Call, key: KeyFacts, action: str, *, iam_allows: bool = False) -> list[str]:
+    """What grants to the caller lack to cover the action, in a sentence each, those that allow it first; a few of them.
+
+    The sentences say what grants say, so they are for whoever may list the key's grants.
+    """
+    operation = action.removeprefix("kms:")
+    if operation not in grant_rules.OPERATIONS:
+        return []
+    context = call.params.get(grant_rules.CONTEXT_MEMBER.get(operation, "")) or {}
+    held = sorted(
+        islice(_grants_of(call.caller, key), GRANTS_KEPT), key=lambda grant: operation not in grant.operations
+    )
+    found = (grant_rules.why_not(grant, call.caller, operation, context, iam_allows=iam_allows) for grant in held)
+    return list(islice(filter(None, found), REASONS_SHOWN))
 
 
 def asked_for(call: Call) -> Permissions:

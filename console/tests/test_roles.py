@@ -67,8 +67,12 @@ def test_switching_and_back(world: World, client: Client, reader: Role) -> None:
     assert client.post("/role-switch/back/").headers["Location"] == "/keys/"
     assert f"alice @ {world.other}" in menu(client)
     assert "role-green" in menu(client), "the history keeps the colour"
-    (event,) = AuditEvent.objects.filter(event_name="AssumeRole").values_list("event", flat=True)
+    assumed = AuditEvent.objects.filter(event_name="AssumeRole")
+    (event,) = assumed.filter(account=world.other).values_list("event", flat=True)
     assert event["userIdentity"]["invokedBy"] == "console"
+    (theirs,) = assumed.filter(account=world.account).values_list("event", flat=True)
+    assert theirs["sharedEventID"] == event["sharedEventID"]
+    assert "alice" not in str(theirs["userIdentity"])
     assert event["requestParameters"]["roleSessionName"] == "alice"
 
 

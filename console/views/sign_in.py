@@ -13,7 +13,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 from console import known_browsers, roles, sessions
 from console.forms.sign_in import RootSignInForm, SignInForm
 from console.pages import safe_next
+from console.requests import browser_of
 from console.sign_in_limits import Try
+from kmsapp import sign_in_events
 
 # One sentence whatever was wrong, so that nobody learns which accounts and users exist.
 REFUSED = "Account ID, user name or password is wrong. Check them and try again."
@@ -38,6 +40,7 @@ def sign_in(request: HttpRequest, *, as_root: bool = False) -> HttpResponse:
     if not attempt.take():
         return _show(request, form, refused=TOO_MANY, status=429)
     user = auth.authenticate(request, account=account, user_name=user_name, password=form.cleaned_data["password"])
+    sign_in_events.record_login(browser_of(request, _next(request)), account, user_name, succeeded=user is not None)
     if user is None:
         return _show(request, form, refused=refusal, status=422)
     attempt.give_back()

@@ -10,13 +10,14 @@ import dataclasses
 import json
 from typing import Any
 
-from kmsapp import access, arns, cross_account, grant_rules
+from kmsapp import access, arns, cross_account, grant_rules, grants
 from kmsapp.arns import PrincipalArn
 from kmsapp.call import Call
 from kmsapp.caller import Caller
 from kmsapp.compiled_policies import compiled
 from kmsapp.errors import NoSuchEntityException, ValidationException
 from kmsapp.iam.identity_policies import Carried
+from kmsapp.key_facts import KeyFacts
 from kmsapp.models import Role, User
 from kmsapp.policy import explanation
 from kmsapp.policy.documents import Kind
@@ -73,6 +74,7 @@ def simulate_key_access(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         asked, found, action, more=_more(params), carried=_carried_by_a_stranger() if is_foreign else None
     )
     steps = [_step(step, decision) for step in explanation.path(decision)]
+    steps[-1] = _with_reasons(steps[-1], call, asked, found, decision)
     if is_foreign:
         steps = [_unread(step, _THEIRS) if step["Kind"] == "identityPolicies" else step for step in steps]
     elif caller.principal_type == "AssumedRole" and not decision.policies.session:
@@ -92,6 +94,15 @@ def _request(operation: str, context: dict[str, str]) -> dict[str, Any]:
     if operation == "CreateGrant":
         return {"Operations": []}  # of no more than any grant allows
     return {grant_rules.CONTEXT_MEMBER.get(operation, "EncryptionContext"): context} if context else {}
+
+
+def _with_reasons(step: dict[str, Any], call: Call, asked: Call, found: KeyFacts, decision: Decision) -> dict[str, Any]:
+    """The step of grants; if none covers the caller, what those that the caller holds lack, for who may list grants."""
+    if step["State"] != "failed" or decision.policies.grant or not access.may(call, found, "kms:ListGrants"):
+        return step
+    iam_allows = access.is_allowed_by_own_account(decision)
+    reasons = grants.why_not(asked, found, decision.request.action, iam_allows=iam_allows)
+    return {**step, "Sentence": " ".join(reasons)} if reasons else step
 
 
 def _carried_by_a_stranger() -> Carried:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hsmapp import clock
 from kmsapp import demo, dispatch
 from kmsapp.caller import Caller
 from kmsapp.errors import AccessDeniedException
@@ -101,6 +102,7 @@ def by(key: str, value: str, other: str, made: Made, **more: Any) -> Case:
 SUBSET: dict[str, Any] = {"Constraints": {"EncryptionContextSubset": {"stage": "prod"}}}
 EXACT: dict[str, Any] = {"Constraints": {"EncryptionContextEquals": {"stage": "prod"}}}
 PAST, FUTURE = "2020-01-01T00:00:00Z", "2120-01-01T00:00:00Z"
+NOW = clock.now()
 
 CASES: dict[str, Case] = {
     # The request
@@ -298,6 +300,19 @@ CASES: dict[str, Case] = {
         describe(),
         describe(),
         or_else=where("Bool", "aws:MultiFactorAuthPresent", "true"),
+    ),
+    # Sessions have it, of the console too; long-term keys have not.
+    "aws:MultiFactorAuthPresent of a session": Case(
+        where("Bool", "aws:MultiFactorAuthPresent", "false"), describe(session_began_at=NOW), describe()
+    ),
+    "aws:MultiFactorAuthPresent of a role": Case(
+        where("Bool", "aws:MultiFactorAuthPresent", "false"),
+        describe(SESSION, session_began_at=NOW),
+        describe(SESSION, session_began_at=NOW),
+        or_else=where("Bool", "aws:MultiFactorAuthPresent", "true"),
+    ),
+    "aws:TokenIssueTime": Case(
+        where("DateGreaterThan", "aws:TokenIssueTime", PAST), describe(session_began_at=NOW), describe()
     ),
 }
 

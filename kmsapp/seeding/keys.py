@@ -10,10 +10,12 @@ from django.db import transaction
 
 from kmsapp.models import Alias, Grant, KmsKey
 from kmsapp.seed_file import key_entries, requests
-from kmsapp.seed_file.checks.keys import OPERATIONS
 from kmsapp.seeding.callers import call, root
 from kmsapp.seeding.drawing import Drawn, value
 from kmsapp.seeding.errors import making
+
+# The operation that brings a new key into the state.
+OPERATIONS = {"Disabled": "kms:DisableKey", "PendingDeletion": "kms:ScheduleKeyDeletion"}
 
 
 def make(entry: key_entries.Key, custom_key_store_id: str, drawn: Drawn) -> None:

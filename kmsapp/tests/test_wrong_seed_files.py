@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kmsapp import dispatch
 from kmsapp.seed_file import seed, yaml_tree
-from kmsapp.seed_file.checks.keys import OPERATIONS
 from kmsapp.seed_file.places import SeedFileError
 
 TABLE = Path(__file__).parent / "data" / "wrong_seed_files.txt"
@@ -115,18 +113,6 @@ def test_what_is_no_text_is_refused() -> None:
     assert said_of(b"#" * (yaml_tree.MOST_BYTES + 1)) == [
         "1:1: The file has 4,194,305 bytes. A seed file can have 4,194,304 at most."
     ]
-
-
-@pytest.mark.parametrize("state", OPERATIONS)
-def test_a_state_is_refused_where_the_operation_that_brings_it_about_is_not_built(state: str) -> None:
-    text = f"keys: [{{state: {state}}}]\n{''.join(BEHIND.values())}"
-    if dispatch.is_built(OPERATIONS[state]):
-        assert seed.read(text.encode()).keys[0].state == state
-    else:
-        assert said_of(text) == [
-            f"1:16: keys[0].state: A key becomes {state} by {OPERATIONS[state]}, which is not built in this version of "
-            "Casemate. Leave state out."
-        ]
 
 
 @pytest.mark.parametrize("loader", [yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)])

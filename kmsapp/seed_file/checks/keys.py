@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from hsmapp.states import CAPACITY
-from kmsapp import arns, dispatch
+from kmsapp import arns
 from kmsapp.condition_keys import ALIASES_PER_KEY
 from kmsapp.errors import KmsError
 from kmsapp.operations import tags
@@ -17,9 +17,6 @@ from kmsapp.seed_file.key_entries import CustomKeyStore, Key
 from kmsapp.seed_file.kinds import one_of
 from kmsapp.seed_file.places import Problems
 from kmsapp.seed_file.policy_text import Policy
-
-# The operation that brings a new key into the state.
-OPERATIONS = {"Disabled": "kms:DisableKey", "PendingDeletion": "kms:ScheduleKeyDeletion"}
 
 
 def check(seed: SeedFile, problems: Problems) -> None:
@@ -85,13 +82,6 @@ def _store(seed: SeedFile, key: Key, problems: Problems) -> CustomKeyStore | Non
 
 
 def _check_state(key: Key, problems: Problems) -> None:
-    operation = OPERATIONS.get(key.state, "")
-    if operation and not dispatch.is_built(operation):
-        problems.add(
-            key.place_of("state"),
-            f"A key becomes {key.state} by {operation}, which is not built in this version of Casemate. "
-            "Leave state out.",
-        )
     if key.pending_window_in_days is not None and key.state != "PendingDeletion":
         sentence = f"A key that is {key.state} has no pending window. Leave it out, or write state: PendingDeletion."
         problems.add(key.place_of("pending_window_in_days"), sentence)

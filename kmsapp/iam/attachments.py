@@ -9,7 +9,7 @@ from typing import Any
 
 from kmsapp.call import Call
 from kmsapp.errors import LimitExceededException, NoSuchEntityException
-from kmsapp.iam import lists, managed_policies, recording
+from kmsapp.iam import lists, managed_policies
 from kmsapp.iam.entities import GROUP, ROLE, USER, Entity, Kind
 from kmsapp.models import ManagedPolicy
 from kmsapp.registry import operation
@@ -42,9 +42,8 @@ def attach_role_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 def _attach(call: Call, kind: Kind[Entity], params: dict[str, Any]) -> dict[str, Any]:
     """Attaching once more changes nothing."""
-    recording.note(call, params)
     arn = params["PolicyArn"]
-    entity = kind.find(call, f"iam:{call.operation}", params[f"{kind.title}Name"], {"iam:PolicyARN": arn})
+    entity = kind.asked(call, params, {"iam:PolicyARN": arn})
     policy = managed_policies.named(call, arn)
     if policy is None:
         raise NoSuchEntityException(f"Policy {arn} does not exist or is not attachable.")
@@ -75,9 +74,8 @@ def detach_role_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _detach(call: Call, kind: Kind[Entity], params: dict[str, Any]) -> dict[str, Any]:
-    recording.note(call, params)
     arn = params["PolicyArn"]
-    entity = kind.find(call, f"iam:{call.operation}", params[f"{kind.title}Name"], {"iam:PolicyARN": arn})
+    entity = kind.asked(call, params, {"iam:PolicyARN": arn})
     policy = managed_policies.named(call, arn)
     if policy is None or not entity.managed_policies.filter(pk=policy.pk).exists():
         raise NoSuchEntityException(f"Policy {arn} was not found.")
@@ -105,8 +103,7 @@ def list_attached_role_policies(call: Call, params: dict[str, Any]) -> dict[str,
 
 
 def _list(call: Call, kind: Kind[Entity], params: dict[str, Any]) -> dict[str, Any]:
-    recording.note(call, params)
-    entity = kind.find(call, f"iam:{call.operation}", params[f"{kind.title}Name"])
+    entity = kind.asked(call, params)
     prefix = params.get("PathPrefix") or "/"
     rows = entity.managed_policies.filter(path__startswith=prefix)
     of = f"{kind.unique_id(entity)} {prefix}"

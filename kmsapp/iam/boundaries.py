@@ -9,7 +9,7 @@ from typing import Any
 
 from kmsapp.call import Call
 from kmsapp.errors import NoSuchEntityException
-from kmsapp.iam import managed_policies, recording
+from kmsapp.iam import managed_policies
 from kmsapp.iam.entities import ROLE, USER, Kind
 from kmsapp.models import ManagedPolicy, Role, User
 from kmsapp.registry import operation
@@ -55,10 +55,8 @@ def delete_role_permissions_boundary(call: Call, params: dict[str, Any]) -> dict
 
 
 def _put(call: Call, kind: Kind[User] | Kind[Role], params: dict[str, Any]) -> dict[str, Any]:
-    recording.note(call, params)
     boundary_arn = params["PermissionsBoundary"]
-    action = f"iam:{call.operation}"
-    entity = kind.find(call, action, params[f"{kind.title}Name"], requested(boundary_arn))
+    entity = kind.asked(call, params, requested(boundary_arn))
     with call.change():
         entity.permissions_boundary = find(call, boundary_arn)
         entity.save(update_fields=["permissions_boundary"])
@@ -66,11 +64,9 @@ def _put(call: Call, kind: Kind[User] | Kind[Role], params: dict[str, Any]) -> d
 
 
 def _delete(call: Call, kind: Kind[User] | Kind[Role], params: dict[str, Any]) -> dict[str, Any]:
-    recording.note(call, params)
-    name = params[f"{kind.title}Name"]
-    entity = kind.find(call, f"iam:{call.operation}", name)
-    boundary = entity.permissions_boundary
-    if boundary is None:
+    entity = kind.asked(call, params)
+    if entity.permissions_boundary is None:
+        name = params[f"{kind.title}Name"]
         raise NoSuchEntityException(f"{kind.title} {name} does not have a permission boundary.")
     with call.change():
         entity.permissions_boundary = None

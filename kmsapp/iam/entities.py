@@ -22,6 +22,7 @@ from kmsapp.errors import (
     NoSuchEntityException,
     ValidationException,
 )
+from kmsapp.iam import recording
 from kmsapp.models import Account, Group, ManagedPolicy, Role, User
 
 Entity = TypeVar("Entity", User, Group, Role)
@@ -62,6 +63,14 @@ class Kind(Generic[Entity]):
             raise self.missing(name)
         authorize(call, action, found, context)
         return found
+
+    def asked(self, call: Call, params: Mapping[str, Any], context: Context | None = None) -> Entity:
+        """The entity that an IAM call names, once its parameters are recorded and the caller may do it.
+
+        Raises: as `find`.
+        """
+        recording.note(call, params)
+        return self.find(call, f"iam:{call.operation}", params[f"{self.title}Name"], context)
 
     def arn(self, call: Call, path: str, name: str) -> str:
         """The ARN that one of this path and name has or would have."""

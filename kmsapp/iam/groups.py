@@ -51,8 +51,7 @@ def create_group(call: Call, params: dict[str, Any], *, group_id: str = "") -> d
 @operation("iam:GetGroup", read_only=True)
 def get_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """The group, and a page of its users. https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetGroup.html"""
-    recording.note(call, params)
-    group = GROUP.find(call, "iam:GetGroup", params["GroupName"])
+    group = GROUP.asked(call, params)
     rows = group.users.filter(is_root=False)
     page = lists.answer(call, params, "Users", rows, users.entry, by="user_name", of=group.group_id)
     return {"Group": entry(group), **page}
@@ -71,8 +70,7 @@ def list_groups(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 @operation("iam:UpdateGroup")
 def update_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """A new name, a new path. https://docs.aws.amazon.com/IAM/latest/APIReference/API_UpdateGroup.html"""
-    recording.note(call, params)
-    group = GROUP.find(call, "iam:UpdateGroup", params["GroupName"])
+    group = GROUP.asked(call, params)
     name, path = params.get("NewGroupName") or group.name, params.get("NewPath") or group.path
     if (name, path) != (group.name, group.path):
         access.account(call, "iam:UpdateGroup", resource=GROUP.arn(call, path, name))
@@ -89,8 +87,7 @@ def delete_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_DeleteGroup.html
     """
-    recording.note(call, params)
-    group = GROUP.find(call, "iam:DeleteGroup", params["GroupName"])
+    group = GROUP.asked(call, params)
     with call.change():
         group = GROUP.locked(group)
         if group.users.exists():
@@ -103,8 +100,7 @@ def delete_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 @operation("iam:AddUserToGroup")
 def add_user_to_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Once more changes nothing. https://docs.aws.amazon.com/IAM/latest/APIReference/API_AddUserToGroup.html"""
-    recording.note(call, params)
-    group = GROUP.find(call, "iam:AddUserToGroup", params["GroupName"])
+    group = GROUP.asked(call, params)
     user = _named(call, params["UserName"])
     with call.change():
         USER.locked(user)
@@ -118,8 +114,7 @@ def add_user_to_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 @operation("iam:RemoveUserFromGroup")
 def remove_user_from_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """https://docs.aws.amazon.com/IAM/latest/APIReference/API_RemoveUserFromGroup.html"""
-    recording.note(call, params)
-    group = GROUP.find(call, "iam:RemoveUserFromGroup", params["GroupName"])
+    group = GROUP.asked(call, params)
     user = _named(call, params["UserName"])
     if not group.users.filter(pk=user.pk).exists():
         raise NoSuchEntityException(f"User {user.user_name} is not in group {group.name}.")
@@ -139,7 +134,6 @@ def _named(call: Call, user_name: str) -> User:
 @operation("iam:ListGroupsForUser", read_only=True)
 def list_groups_for_user(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListGroupsForUser.html"""
-    recording.note(call, params)
-    user = USER.find(call, "iam:ListGroupsForUser", params["UserName"])
+    user = USER.asked(call, params)
     rows = Group.objects.filter(users=user)
     return lists.answer(call, params, "Groups", rows, entry, by="name", of=user.user_id)

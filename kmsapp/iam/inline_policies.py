@@ -9,7 +9,7 @@ from typing import Any
 
 from kmsapp.call import Call
 from kmsapp.errors import LimitExceededException, NoSuchEntityException
-from kmsapp.iam import documents, lists, recording
+from kmsapp.iam import documents, lists
 from kmsapp.iam.entities import GROUP, ROLE, USER, Entity, Kind
 from kmsapp.models import InlinePolicy
 from kmsapp.registry import operation
@@ -35,8 +35,7 @@ def put_role_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 def _put(call: Call, kind: Kind[Entity], params: dict[str, Any]) -> dict[str, Any]:
     """A policy of the same name is replaced. The sizes of all of them together are bounded."""
-    recording.note(call, params)
-    entity = _find(call, kind, params)
+    entity = kind.asked(call, params)
     name, document = params["PolicyName"], params["PolicyDocument"]
     documents.require_identity_policy(document)
     with call.change():
@@ -71,8 +70,7 @@ def get_role_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _get(call: Call, kind: Kind[Entity], params: dict[str, Any]) -> dict[str, Any]:
-    recording.note(call, params)
-    entity = _find(call, kind, params)
+    entity = kind.asked(call, params)
     policy = _of(kind, entity, params["PolicyName"])
     return {
         f"{kind.title}Name": kind.name_of(entity),
@@ -100,8 +98,7 @@ def list_role_policies(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _list(call: Call, kind: Kind[Entity], params: dict[str, Any]) -> dict[str, Any]:
-    recording.note(call, params)
-    entity = _find(call, kind, params)
+    entity = kind.asked(call, params)
     rows = entity.inline_policies.all()
     of = kind.unique_id(entity)
     return lists.answer(call, params, "PolicyNames", rows, lambda policy: policy.name, by="name", of=of)
@@ -126,15 +123,10 @@ def delete_role_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _delete(call: Call, kind: Kind[Entity], params: dict[str, Any]) -> dict[str, Any]:
-    recording.note(call, params)
-    entity = _find(call, kind, params)
+    entity = kind.asked(call, params)
     with call.change():
         _of(kind, entity, params["PolicyName"]).delete()
     return {}
-
-
-def _find(call: Call, kind: Kind[Entity], params: dict[str, Any]) -> Entity:
-    return kind.find(call, f"iam:{call.operation}", params[f"{kind.title}Name"])
 
 
 def _of(kind: Kind[Entity], entity: Entity, name: str) -> InlinePolicy:

@@ -85,8 +85,7 @@ def create_role(call: Call, params: dict[str, Any], *, role_id: str = "") -> dic
 @operation("iam:GetRole", read_only=True)
 def get_role(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetRole.html"""
-    recording.note(call, params)
-    return {"Role": {**full_entry(ROLE.find(call, "iam:GetRole", params["RoleName"])), "RoleLastUsed": {}}}
+    return {"Role": {**full_entry(ROLE.asked(call, params)), "RoleLastUsed": {}}}
 
 
 @operation("iam:ListRoles", read_only=True)
@@ -107,8 +106,7 @@ def update_role(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_UpdateRole.html
     """
-    recording.note(call, params)
-    role = ROLE.find(call, "iam:UpdateRole", params["RoleName"])
+    role = ROLE.asked(call, params)
     with call.change():
         if params.get("Description") is not None:
             role.description = params["Description"]
@@ -120,8 +118,7 @@ def update_role(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 @operation("iam:UpdateRoleDescription")
 def update_role_description(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """https://docs.aws.amazon.com/IAM/latest/APIReference/API_UpdateRoleDescription.html"""
-    recording.note(call, params)
-    role = ROLE.find(call, "iam:UpdateRoleDescription", params["RoleName"])
+    role = ROLE.asked(call, params)
     with call.change():
         role.description = params["Description"]
         role.save(update_fields=["description"])
@@ -131,8 +128,7 @@ def update_role_description(call: Call, params: dict[str, Any]) -> dict[str, Any
 @operation("iam:UpdateAssumeRolePolicy")
 def update_assume_role_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """https://docs.aws.amazon.com/IAM/latest/APIReference/API_UpdateAssumeRolePolicy.html"""
-    recording.note(call, params)
-    role = ROLE.find(call, "iam:UpdateAssumeRolePolicy", params["RoleName"])
+    role = ROLE.asked(call, params)
     trusted = documents.require_trust_policy(params["PolicyDocument"])
     with call.change():
         role.trust_policy, role.trust_principals = params["PolicyDocument"], trusted
@@ -146,45 +142,12 @@ def delete_role(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_DeleteRole.html
     """
-    recording.note(call, params)
-    role = ROLE.find(call, "iam:DeleteRole", params["RoleName"])
+    role = ROLE.asked(call, params)
     with call.change():
         role = ROLE.locked(role)
         ROLE.require_bare(role)
         role.delete()
     return {}
-
-
-@operation("iam:TagRole")
-def tag_role(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """https://docs.aws.amazon.com/IAM/latest/APIReference/API_TagRole.html"""
-    recording.note(call, params)
-    role = ROLE.find(call, "iam:TagRole", params["RoleName"])
-    with call.change():
-        role = ROLE.locked(role)
-        role.tags = tag_rules.with_tags(role.tags, params["Tags"])
-        role.save(update_fields=["tags"])
-    return {}
-
-
-@operation("iam:UntagRole")
-def untag_role(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """https://docs.aws.amazon.com/IAM/latest/APIReference/API_UntagRole.html"""
-    recording.note(call, params)
-    role = ROLE.find(call, "iam:UntagRole", params["RoleName"])
-    with call.change():
-        role = ROLE.locked(role)
-        role.tags = tag_rules.without_tags(role.tags, params["TagKeys"])
-        role.save(update_fields=["tags"])
-    return {}
-
-
-@operation("iam:ListRoleTags", read_only=True)
-def list_role_tags(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListRoleTags.html"""
-    recording.note(call, params)
-    role = ROLE.find(call, "iam:ListRoleTags", params["RoleName"])
-    return lists.tags(call, params, role.tags, of=role.role_id)
 
 
 @operation("iam:ListInstanceProfilesForRole", read_only=True)
@@ -193,6 +156,5 @@ def list_instance_profiles_for_role(call: Call, params: dict[str, Any]) -> dict[
 
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListInstanceProfilesForRole.html
     """
-    recording.note(call, params)
-    ROLE.find(call, "iam:ListInstanceProfilesForRole", params["RoleName"])
+    ROLE.asked(call, params)
     return {"InstanceProfiles": [], "IsTruncated": False}

@@ -88,8 +88,7 @@ def update_user(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_UpdateUser.html
     """
-    recording.note(call, params)
-    user = USER.find(call, "iam:UpdateUser", params["UserName"])
+    user = USER.asked(call, params)
     name, path = params.get("NewUserName") or user.user_name, params.get("NewPath") or user.path
     if (name, path) != (user.user_name, user.path):
         # AWS asks for the permission on what the user is and on what it becomes.
@@ -107,8 +106,7 @@ def delete_user(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_DeleteUser.html
     """
-    recording.note(call, params)
-    user = USER.find(call, "iam:DeleteUser", params["UserName"])
+    user = USER.asked(call, params)
     with call.change():
         user = USER.locked(user)
         USER.require_bare(user)
@@ -124,35 +122,3 @@ def _require_nothing_of(user: User) -> None:
         raise DeleteConflictException("Cannot delete entity, must delete login profile first.")
     if user.groups.exists():
         raise DeleteConflictException("Cannot delete entity, must remove users from group first.")
-
-
-@operation("iam:TagUser")
-def tag_user(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """https://docs.aws.amazon.com/IAM/latest/APIReference/API_TagUser.html"""
-    recording.note(call, params)
-    user = USER.find(call, "iam:TagUser", params["UserName"])
-    with call.change():
-        user = USER.locked(user)
-        user.tags = tag_rules.with_tags(user.tags, params["Tags"])
-        user.save(update_fields=["tags"])
-    return {}
-
-
-@operation("iam:UntagUser")
-def untag_user(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """https://docs.aws.amazon.com/IAM/latest/APIReference/API_UntagUser.html"""
-    recording.note(call, params)
-    user = USER.find(call, "iam:UntagUser", params["UserName"])
-    with call.change():
-        user = USER.locked(user)
-        user.tags = tag_rules.without_tags(user.tags, params["TagKeys"])
-        user.save(update_fields=["tags"])
-    return {}
-
-
-@operation("iam:ListUserTags", read_only=True)
-def list_user_tags(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListUserTags.html"""
-    recording.note(call, params)
-    user = USER.find(call, "iam:ListUserTags", params["UserName"])
-    return lists.tags(call, params, user.tags, of=user.user_id)

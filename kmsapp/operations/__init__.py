@@ -39,6 +39,7 @@ MODULES = (
     "kmsapp.iam.roles",
     "kmsapp.iam.managed_policies",
     "kmsapp.iam.policy_versions",
+    "kmsapp.iam.entity_tags",
     "kmsapp.iam.attachments",
     "kmsapp.iam.inline_policies",
     "kmsapp.iam.boundaries",

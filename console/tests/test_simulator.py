@@ -15,6 +15,7 @@ from console.lookups import Lookups
 from console.simulation import Question
 from console.testing import key_store, kms_key, let
 from console.tests.identity_world import DENIED, World, alert, html, policy, words
+from kmsapp import dispatch
 from kmsapp.caller import Caller
 from kmsapp.models import InlinePolicy, KmsKey
 
@@ -219,6 +220,21 @@ def test_an_answer_names_the_steps_and_their_statements(world: World, key: KmsKe
     assert "would not be allowed to call kms:Decrypt" in page
     assert f"{DENIED}kms:Decrypt on resource: {key.arn} because no identity-based policy" in words(page)
     assert "Identity policies" in words(page) and "Does not allow" in words(page)
+
+
+def test_a_grant_whose_constraint_failed_says_so(world: World, key: KmsKey) -> None:
+    alice = Caller(world.account, key.region, world.alice.arn, world.alice.user_id, "alice")
+    grant = {
+        "GranteePrincipal": world.mallory.arn,
+        "Operations": ["Decrypt"],
+        "Constraints": {"EncryptionContextSubset": {"stage": "prod"}},
+    }
+    dispatch.call(alice, "kms:CreateGrant", {"KeyId": key.key_id, **grant})
+    path = f"/keys/{key.key_id}/simulator/?principal={world.mallory.arn}&action=kms:Decrypt"
+    page = words(world.get(path))
+    assert "allows Decrypt, but only with an encryption context that has stage = prod." in page
+    page = words(world.get(f"{path}&context_key=stage&context_value=prod"))
+    assert "would be allowed to call kms:Decrypt" in page
 
 
 def test_who_may_not_ask_gets_an_address_for_somebody_who_may(world: World, key: KmsKey) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from hsmapp import restore_journal
-from kmsapp.testing import ROOT, Casemate, clean_environment, free_port
+from kmsapp.testing import ROOT, Casemate, clean_environment, free_port, stopped_server
 from kmsapp.tests.past_installation import (
     Past,
     assert_everything_opens,
@@ -199,14 +199,15 @@ def test_a_second_restore_changes_nothing(past: Past, tmp_path: Path) -> None:
     print(f"R17 second run: {len(before)} files unchanged")
 
 
-def test_tokens_of_another_installation_are_put_aside_and_kept(past: Past, casemate: Casemate, tmp_path: Path) -> None:
+def test_tokens_of_another_installation_are_put_aside_and_kept(past: Past, tmp_path: Path) -> None:
     """A new machine whose server was started before the restore: its demo has HSMs of the same names."""
-    data = past.folder(tmp_path / "data", casemate.data / "hsm")
+    another = stopped_server(tmp_path / "another")  # from nothing: copies of one installation have one PIN
+    data = past.folder(tmp_path / "data", another / "hsm")
     report = restored(data, past.t0.backup)
     assert report.count("its PIN is wrong") == 2 * len(HSMS), report
     (kept,) = (data / "replaced").iterdir()
     for hsm_id in HSMS:
-        theirs, put_aside = contents(casemate.data / "hsm" / hsm_id), contents(kept / "hsm" / hsm_id)
+        theirs, put_aside = contents(another / "hsm" / hsm_id), contents(kept / "hsm" / hsm_id)
         assert theirs.keys() == put_aside.keys()
     assert "has the masking key of cluster-1a23b4cdefg again" in report
 

@@ -239,10 +239,10 @@ def test_a_deletion_that_waits_for_a_confirmation_is_confirmed_on_its_page(
     assert client.post(confirm, {"confirm": "yes"}).status_code == 422
     key.refresh_from_db()
     assert key.deletion_confirmed_at is None
-    answer = client.post(confirm, {"confirm": "confirm"}, follow=True)
+    answer = client.post(confirm, {"confirm": key.key_id}, follow=True)
     assert f"The key {key.key_id} is being deleted." in answer.content.decode()
     key.refresh_from_db()
     assert key.deletion_confirmed_at is not None
     assert "is kept until somebody confirms" not in text(client, f"/keys/{key.key_id}/")
-    again = client.post(confirm, {"confirm": "confirm"})
+    again = client.post(confirm, {"confirm": key.key_id})
     assert again.status_code == 400 and "does not wait for a confirmation" in again.content.decode()

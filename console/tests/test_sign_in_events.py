@@ -97,7 +97,7 @@ def test_the_root_user_is_recorded_as_root(events: list[dict[str, Any]]) -> None
     root.set_password(PASSWORD)
     root.save()
     for password, outcome in (("wrong", "Failure"), (PASSWORD, "Success")):
-        Client().post("/sign-in/root/", {"account": ACCOUNT, "password": password})
+        Client().post("/sign-in/root-user/", {"account": ACCOUNT, "password": password})
         event = events.pop()
         assert event["responseElements"] == {"ConsoleLogin": outcome}
         identity = event["userIdentity"]

@@ -158,7 +158,7 @@ def _of_user(row: TemporaryCredential, user: User, secret: bytes) -> Credential:
     return Credential(
         access_key_id=row.access_key_id,
         secret=secret,
-        active=user.is_active and (user.enabled_at is None or user.enabled_at <= row.created_at),
+        active=user.is_active,
         account=user.account_id,
         principal_arn=user.arn,
         principal_id=user.user_id,

@@ -60,7 +60,7 @@ class User(RaisesEpoch, AbstractBaseUser):
     user_name = models.CharField(max_length=64, blank=True)
     path = models.CharField(max_length=512, default="/")
     is_active = models.BooleanField(default=True)  # False: disabled
-    # When a disabled user was last enabled again; sessions from before are over.
+    # When a disabled user was last enabled again: what they had signed in to before is over.
     enabled_at = models.DateTimeField(null=True, blank=True)
     is_staff = models.BooleanField(default=False)
     is_root = models.BooleanField(default=False)

@@ -67,6 +67,8 @@ def _set_enabled(call: Call, user: User, *, enabled: bool) -> dict[str, Any]:
         user = USER.locked(user)
         if enabled and not user.is_active:
             user.enabled_at = clock.now()
+        if not enabled:
+            TemporaryCredential.objects.filter(user=user).delete()  # they do not come back with the user
         user.is_active = enabled
         user.save(update_fields=["is_active", "enabled_at"])
     return {}

@@ -152,7 +152,8 @@ def test_each_operation_in_each_state_answers_as_in_awss_table(installation: Pat
     assert not wrong
     refused = sum(cell.refusal is not None for cell in cells)
     print(f"A11: {len(cells)} calls of {len(built)} operations in {len(STATES)} states, {refused} refused")
-    assert len(cells) == len(built) * len(STATES) and len(built) >= 19
+    # AWS's table has DeleteImportedKeyMaterial of an Unavailable key as what does not apply.
+    assert len(cells) == len(built) * len(STATES) - 1 and len(built) >= 33
 
 
 def test_a_key_is_switched_off_and_on_again_as_often_as_one_likes(installation: Path) -> None:

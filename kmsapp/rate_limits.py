@@ -92,17 +92,17 @@ class Counters:
         raise RuntimeError(f"more than {MOST_WORKERS} workers")
 
     def _place(self, name: str) -> int:
-        digest = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big", signed=True) or 1
+        mark = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big", signed=True) or 1
         with self._lock, _alone(self._file.fileno()):
-            place = self._places[name] = self._slot(digest)
+            place = self._places[name] = self._slot(mark)
         return place
 
-    def _slot(self, digest: int) -> int:
-        """The first cell of this digest's slot, claimed if no worker has done so yet; NOWHERE if there is none."""
+    def _slot(self, mark: int) -> int:
+        """The first cell of this mark's slot, claimed if no worker has done so yet; NOWHERE if there is none."""
         for probe in range(MOST_PROBED):
-            slot = 1 + (digest + probe) % SLOTS * _SLOT
+            slot = 1 + (mark + probe) % SLOTS * _SLOT
             if self._numbers[slot] == 0:
-                self._numbers[slot] = digest
-            if self._numbers[slot] == digest:
+                self._numbers[slot] = mark
+            if self._numbers[slot] == mark:
                 return slot + 1
         return NOWHERE

@@ -8,6 +8,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from hsmapp.device.protocol import unix_address
+
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 # Silence is counted while this process listens. What it missed while it was stopped, busy or asleep says nothing.
 LONGEST_ROUND_SECONDS = 0.5
@@ -33,7 +35,11 @@ class Pulses:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._socket.setblocking(False)
-        self._socket.bind(str(path))
+        folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._socket.bind(unix_address(folder, path))
+        finally:
+            os.close(folder)
         self._pulses: dict[int, Pulse] = {}
 
     def listen(self, elapsed_seconds: float) -> None:

@@ -214,12 +214,6 @@ def test_django_admin_shows_staff_their_accounts_rows_and_does_nothing(monkeypat
 
 
 @pytest.fixture(autouse=True)
-def fresh_proofs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine the walk takes longer than the proof of a sign-in is good for."""
-    monkeypatch.setattr(settings, "PROOF_MINUTES", 24 * 60)
-
-
-@pytest.fixture(autouse=True)
 def no_log_of_refusals() -> Iterator[None]:
     """Django logs each refusal with its traceback, which takes longer than the refusal."""
     logger = logging.getLogger("django.request")

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 
 from kmsapp import ids
+from kmsapp.iam import passwords
 from kmsapp.seed_file.entries import Entry
 from kmsapp.seed_file.file_entries import SeedFile
 from kmsapp.seed_file.identity_entries import RootUser, User, access_keys_of
@@ -45,4 +46,8 @@ def _cluster_id() -> str:
 
 
 def _password() -> str:
-    return secrets.token_urlsafe(12)
+    """One that AWS's default policy takes (kmsapp/iam/passwords.py): one draw in 26 has letters alone."""
+    while True:
+        password = secrets.token_urlsafe(12)
+        if not passwords.problem(password, account="", user_name=""):
+            return password

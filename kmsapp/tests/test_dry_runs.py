@@ -106,7 +106,8 @@ def test_a_dry_run_looks_at_everything_and_does_nothing(installation: Path, monk
         answer = outcome(operation, **params)
         assert (answer.code, answer.message) == ("DryRunOperationException", SUCCEEDS), operation
         assert isinstance(outcome(operation, MALLORY, **params), AccessDeniedException), operation
-    assert set(asked) == {"random", "decrypt"}, "no HSM is asked to encrypt"
+    # Whether an HSM is well is asked now and then, whatever the calls are.
+    assert set(asked) - {"health"} == {"random", "decrypt"}, "no HSM is asked to encrypt"
     assert tables() == before
     assert outcome("Decrypt", CiphertextBlob=world.blob[:-1]).code == "InvalidCiphertextException"
     assert outcome("Encrypt", KeyId=KEY, Plaintext=b"").code == "ValidationException"

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from kmsapp import dispatch
+from kmsapp import demo, dispatch
 from kmsapp.caller import Caller
 from kmsapp.iam import credentials as access_keys
+from kmsapp.iam import passwords
 from kmsapp.models import AccessKey, AuditEvent, Grant, KmsKey, Role, User
 from kmsapp.seed_file import seed
 from kmsapp.seed_file.entries import Entry, members_of
@@ -220,3 +221,10 @@ def _assert_the_key_is_as_it_is_written(key: KmsKey) -> None:
     dora = Caller(ACCOUNT, "eu-central-1", DORA, "AIDADORA7777777777777", "dora")
     sealed = dispatch.call(dora, "kms:Encrypt", {"KeyId": "alias/orders", "Plaintext": b"an order"})["CiphertextBlob"]
     assert dispatch.call(dora, "kms:Decrypt", {"CiphertextBlob": sealed})["Plaintext"] == b"an order"
+
+
+def test_every_password_that_is_drawn_is_one_that_the_policy_takes() -> None:
+    file = seed.read(demo.FILE.read_bytes())
+    drawn = [value for _ in range(300) for path, value in drawing.draw(file).items() if path.endswith(".password")]
+    assert len(drawn) >= 1000 and len(set(drawn)) == len(drawn)
+    assert {passwords.problem(password, account="", user_name="") for password in drawn} == {""}

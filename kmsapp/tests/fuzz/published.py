@@ -43,6 +43,7 @@ COMMON = {
 # (operation, code) -> why it is answered although the model doesn't list it.
 UNLISTED = {
     ("DescribeKey", "InvalidGrantTokenException"): "it takes grant tokens as the others do",
+    ("ListKeyPolicies", "InvalidMarkerException"): "as all other lists of KMS",
     ("GetAccessKeyLastUsed", "NoSuchEntity"): "its page lists no error at all",
     ("GetAccessKeyInfo", "ValidationError"): "as above",
 }

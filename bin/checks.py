@@ -1,7 +1,7 @@
 """The four checks of bin/test, one after another; all of them run even if one fails.
 
-Tests run in three processes, for they wait more than they compute, then those that are marked `alone` in one; what they counted is shown at the end, and what
-their servers were asked over the wire is left for bin/coverage.
+Tests run in three processes, for they wait more than they compute, then those that are marked `alone` in one; what they
+counted is shown at the end, and what their servers were asked over the wire is left for bin/coverage.
 Each check dies with this process, even when this process is killed with SIGKILL, and whatever the tests start dies with
 the tests.
 """

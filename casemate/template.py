@@ -35,7 +35,7 @@ def copy(data: Path, seed: Path | None) -> None:
 
 
 def _template(seed: Path | None) -> Path:
-    folder = cache()
+    folder = cache() / "templates"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     template = folder / _fingerprint(seed)
     # Test runs that begin at once wait for the one that makes it.

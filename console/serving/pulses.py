@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from hsmapp.device.protocol import unix_address
+from hsmapp.unix_sockets import unix_address
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 # Silence is counted while this process listens. What it missed while it was stopped, busy or asleep says nothing.

@@ -134,7 +134,7 @@ _KEYS = {
         _KEY_ARGS,
         get=_key("kms:DescribeKey"),
         post=_key("kms:ScheduleKeyDeletion", then=(CORRECT,)),
-        fields=_CONFIRM,
+        fields={"confirm": "<key id>"},
         things=EVERYTHING,
     ),
     "console:key-simulator": Address(_KEY_ARGS, get=Asks("key there"), things=EVERYTHING),

@@ -21,6 +21,8 @@ from typing import Any, NamedTuple, Self, cast
 
 import msgpack
 
+from hsmapp.unix_sockets import unix_address
+
 MAX_FRAME_BYTES = 64 * 1024
 HEADER = struct.Struct(">I")
 _TIMEVAL = struct.Struct("ll")
@@ -122,13 +124,6 @@ def unpack(payload: bytes | bytearray | memoryview) -> Any:
         raise RecursionError("nested too deeply") from error
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise FrameError("not msgpack") from error
-
-
-def unix_address(folder_descriptor: int, path: Path) -> str:
-    """Return an address for `path` that fits a Unix socket address; the descriptor is of its folder, open as long as
-    it is used.
-    """
-    return f"/proc/self/fd/{folder_descriptor}/{path.name}"
 
 
 class Connection:

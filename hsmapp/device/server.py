@@ -34,9 +34,9 @@ from hsmapp.device.protocol import (
     FrameError,
     HsmAnswerError,
     pack,
-    unix_address,
     unpack,
 )
+from hsmapp.unix_sockets import unix_address
 
 MAX_CONNECTIONS = 2048
 FRAME_SECONDS = 5.0

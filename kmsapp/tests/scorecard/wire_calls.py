@@ -105,15 +105,15 @@ def _events(data: Path, seen: set[str]) -> Iterator[dict[str, Any]]:
                 event = json.loads(line)["event"]
                 if _is_new(event["eventID"], seen):
                     yield event
-    with closing(sqlite3.connect(f"file:{data / DATABASE}?mode=ro", uri=True)) as database:
-        for event_id, text in _rows(database):
-            if _is_new(event_id, seen):
-                yield json.loads(text)
+    for event_id, text in _rows(data / DATABASE):
+        if _is_new(event_id, seen):
+            yield json.loads(text)
 
 
-def _rows(database: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+def _rows(path: Path) -> Iterator[tuple[str, str]]:
     try:
-        yield from database.execute("SELECT event_id, event FROM kmsapp_auditevent")
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            yield from database.execute("SELECT event_id, event FROM kmsapp_auditevent")
     except sqlite3.DatabaseError:
         return  # no database yet, or one that a test has destroyed
 

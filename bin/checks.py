@@ -1,6 +1,6 @@
 """The four checks of bin/test, one after another; all of them run even if one fails.
 
-Tests run in three processes, for they wait more than they compute, then those that are marked `alone` in one; what they
+Tests run in two processes, for they wait more than they compute, then those that are marked `alone` in one; what they
 counted is shown at the end, and what their servers were asked over the wire is left for bin/coverage.
 Each check dies with this process, even when this process is killed with SIGKILL, and whatever the tests start dies with
 the tests.
@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TOOLS = Path(sys.executable).parent
 WIRE_CALLS = ROOT / ".venv" / "casemate-wire-calls.json"
 # By file, because tests of one file share a server; the files as they come, because the longest come first.
-IN_THREE = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
+IN_TWO = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 def checks(pytest_arguments: list[str], counts: str, wire_calls: str) -> dict[str, list[list[str]]]:
@@ -40,7 +40,7 @@ def checks(pytest_arguments: list[str], counts: str, wire_calls: str) -> dict[st
         "lint": [[str(TOOLS / "ruff"), "check", "."]],
         "types": [[str(TOOLS / "mypy")]],
         "tests": [
-            [*tests, "--part=shared", *IN_THREE, *pytest_arguments],
+            [*tests, "--part=shared", *IN_TWO, *pytest_arguments],
             [*tests, "--part=alone", *pytest_arguments],
         ],
     }

@@ -11,6 +11,7 @@ nothing. The audit record goes on.
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -115,7 +116,10 @@ def _of_account(model: type[models.Model], paths: Iterable[str], account: str) -
 def _as_rows(found: QuerySet[Any]) -> dict[str, Row]:
     # Many-to-many fields are rows of their own here.
     fields = [field.name for field in found.model._meta.local_fields]
-    return {str(row["pk"]): row for row in json.loads(serializers.serialize("json", found, fields=fields))}
+    rows = serializers.serialize("python", found, fields=fields)
+    # Django's JSON has times to the millisecond only.
+    text = json.dumps(rows, default=datetime.datetime.isoformat)
+    return {str(row["pk"]): row for row in json.loads(text)}
 
 
 def _standing(account: str) -> dict[str, list[list[str]]]:

@@ -26,7 +26,8 @@ def reset(request: HttpRequest) -> HttpResponse:
     account = request.POST.get("account", "")
     path = resets.snapshot_path(settings.DATA, account)
     if not (account.isascii() and account.isdecimal() and path.is_file()):
-        return HttpResponse(f"Account {account!r} was not there when the server started.", status=409)
+        unknown = f"Account {account!r} was not there when the server started."
+        return HttpResponse(unknown, status=409, content_type="text/plain")
     try:
         account_snapshots.put_back(account, path.read_text())
     except account_snapshots.CannotPutBackError as error:

@@ -209,7 +209,7 @@ def test_a_key_that_is_pending_deletion_says_when_and_leads_to_cancelling_it(
     key = kms_key(store, key_state="PendingDeletion", deletion_date=date, deletion_scheduled_at=now)
     page = text(client, f"/keys/{key.key_id}/")
     shown = f"{date:%B} {date.day}, {date:%Y, %H:%M} (UTC+00:00)</time>"
-    assert "This key is pending deletion" in page and "can't be used until then" in page and page.count(shown) == 2
+    assert "This key is pending deletion" in page and "can't be used meanwhile" in page and page.count(shown) == 2
     assert "Confirm deletion" not in page
     cancel = f"/keys/{key.key_id}/deletion/cancel/"
     assert page.count(f'href="{cancel}"') == 2
